@@ -1,0 +1,1 @@
+//! Page side of the protocol.

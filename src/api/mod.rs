@@ -1,0 +1,116 @@
+//! Commands and replies between page and worker: JSON, with large arrays beside it as transferred buffers.
+//!
+//! A message is `{ id, json, buffers }`. Every command gets exactly one reply with its id; progress messages carry the
+//! id too. A newer [`Command::Run`] makes an older one that has not started pointless: it is answered with the error
+//! `superseded` (latest wins).
+
+#[cfg(feature = "web")]
+pub mod client;
+#[cfg(feature = "worker")]
+pub mod server;
+
+use crate::experiment::{Experiment, Head};
+use crate::lens::roles::RoleReport;
+use crate::outcome::{EngineFacts, ModelFacts, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// What the page asks of the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Starts the engine and loads a shipped model. `engine` forces `cpu` or `gpu`; `auto` decides.
+    Open {
+        /// Model id under `models/`.
+        model: String,
+        /// Base URL of the page, to which `models/` is relative.
+        base: String,
+        /// `auto`, `cpu` or `gpu`.
+        engine: String,
+    },
+    /// Runs an experiment.
+    Run {
+        /// The experiment.
+        experiment: Experiment,
+    },
+    /// Maps of one head of one pane of the last run.
+    Head {
+        /// Pane index.
+        pane: usize,
+        /// Which head.
+        head: Head,
+    },
+    /// Head roles of one pane's stack, from probes.
+    Roles {
+        /// The experiment whose pane is probed.
+        experiment: Experiment,
+        /// Pane index.
+        pane: usize,
+    },
+    /// Checks the laws of one mechanism on this device.
+    Laws {
+        /// Mechanism id.
+        mechanism: String,
+    },
+}
+
+/// What the worker answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The engine runs and the model is loaded.
+    Opened {
+        /// What computes.
+        engine: EngineFacts,
+        /// What was loaded.
+        model: ModelFacts,
+    },
+    /// Answer to [`Command::Run`]; buffers hold each pane's arrays in the order of `arrays`.
+    Ran {
+        /// The outcome, without arrays.
+        outcome: Outcome,
+        /// Per buffer: pane index, array name, shape.
+        arrays: Vec<(usize, String, Vec<usize>)>,
+    },
+    /// Answer to [`Command::Head`]; buffers are scores, pattern, value norms.
+    Head {
+        /// Number of tokens.
+        tokens: usize,
+    },
+    /// Answer to [`Command::Roles`].
+    Roles {
+        /// Scores per head.
+        report: RoleReport,
+    },
+    /// Answer to [`Command::Laws`].
+    Laws {
+        /// One line per law.
+        laws: Vec<LawReport>,
+    },
+    /// Bytes of the model that have arrived; not the final reply.
+    Progress {
+        /// Bytes so far.
+        bytes: usize,
+        /// Bytes in all, when the server says.
+        total: Option<usize>,
+    },
+    /// It failed.
+    Failed {
+        /// Stable word, see [`crate::Error::code`].
+        code: String,
+        /// One sentence.
+        message: String,
+    },
+}
+
+/// The live check of one law.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LawReport {
+    /// The law in words.
+    pub law: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Largest deviation found.
+    pub deviation: f32,
+    /// Largest deviation allowed.
+    pub allowed: f32,
+}

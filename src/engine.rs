@@ -1,0 +1,34 @@
+//! One contract over both engines.
+//!
+//! An [`Experiment`](crate::experiment::Experiment) is parsed into a plan; an engine runs the model once per pane
+//! ([`Request`] → [`Pass`]); the rest (losses, KL, prices, arrays for the page) is the same arithmetic for both.
+
+use crate::Result;
+use crate::hook::{ActivationCache, Array, Selection};
+use crate::mechanism::Stack;
+
+/// One forward pass.
+pub struct Request<'a> {
+    /// Token ids.
+    pub tokens: &'a [u32],
+    /// What replaces attention's steps.
+    pub stack: &'a Stack,
+    /// Seed of inputs nobody learned.
+    pub seed: u64,
+    /// Which activations to bring back.
+    pub wants: Selection,
+}
+
+/// What a forward pass brings back.
+pub struct Pass {
+    /// [Q,V]
+    pub logits: Array,
+    /// What was asked for; shapes as in [`crate::hook::Site::axes`] with B = 1.
+    pub captures: ActivationCache,
+}
+
+/// Anything that can run a forward pass.
+pub trait Forward {
+    /// Runs the model on one sequence.
+    fn forward(&mut self, request: Request<'_>) -> impl Future<Output = Result<Pass>>;
+}

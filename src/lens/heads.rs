@@ -1,0 +1,1 @@
+//! One number per head from its pattern: entropy, reach, previous-token weight, difference to another pane.

@@ -1,0 +1,3 @@
+//! Decoder models in burn tensors: the definition of every number.
+
+pub mod attention;

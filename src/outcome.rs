@@ -1,0 +1,168 @@
+//! What an engine makes of an experiment.
+//!
+//! Numbers and words are serialisable and travel as JSON; the large arrays of a pane travel beside them as buffers
+//! ([`PaneOutcome::arrays`]).
+
+use crate::hook::Array;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The answer to an experiment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What computed it.
+    pub engine: EngineFacts,
+    /// The model's sizes.
+    pub model: ModelFacts,
+    /// What the model saw.
+    pub tokens: Vec<Token>,
+    /// One per pane.
+    pub panes: Vec<PaneOutcome>,
+    /// Partial trouble, each one sentence.
+    pub notices: Vec<String>,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// Where it runs.
+    pub tier: Tier,
+    /// Adapter name, or `burn flex`.
+    pub adapter: String,
+    /// Whether the adapter is software, so that its speed says nothing.
+    pub software: bool,
+    /// Why this tier and not a higher one, or empty.
+    pub reason: String,
+    /// Largest deviation of the start-up self-check from the stored reference; `None` before it ran.
+    pub self_check: Option<f32>,
+}
+
+/// How well the device is supported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// The burn model on the processor.
+    #[default]
+    Cpu,
+    /// The WGSL engine.
+    WebGpu,
+    /// The WGSL engine on a device with f16 arithmetic.
+    WebGpuF16,
+}
+
+/// Sizes of a model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Id or file name.
+    pub id: String,
+    /// Family, `llama` or `gpt2`.
+    pub family: String,
+    /// L.
+    pub layers: usize,
+    /// H.
+    pub heads: usize,
+    /// G.
+    pub kv_heads: usize,
+    /// D.
+    pub head_width: usize,
+    /// M.
+    pub width: usize,
+    /// V.
+    pub vocabulary: usize,
+    /// Longest sequence in tokens.
+    pub context: usize,
+    /// Number of weights.
+    pub parameters: usize,
+    /// Size of the weight file in bytes.
+    pub file_bytes: usize,
+}
+
+/// One token of the prompt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    /// Id.
+    pub id: u32,
+    /// Text as it stands in the prompt; bytes that are not UTF-8 on their own show as `<0x..>`.
+    pub text: String,
+    /// Whether it is a control token such as BOS.
+    pub special: bool,
+}
+
+/// A continuation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Token id.
+    pub id: u32,
+    /// Token text.
+    pub text: String,
+    /// Probability here.
+    pub probability: f32,
+    /// Probability in pane A.
+    pub probability_a: f32,
+}
+
+/// The answer of one pane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PaneOutcome {
+    /// Likeliest next tokens, likeliest first.
+    pub next: Vec<Candidate>,
+    /// Logits at the last position, [V].
+    pub logits: Vec<f32>,
+    /// Loss of each token given those before it, in nats; one shorter than the tokens.
+    pub token_loss: Vec<f32>,
+    /// Mean of `token_loss`; `None` for a single token.
+    pub loss: Option<f32>,
+    /// Difference to pane A; `None` in A itself.
+    pub versus_a: Option<Versus>,
+    /// What it costs.
+    pub price: Price,
+    /// Named large arrays, see [`arrays`].
+    #[serde(skip)]
+    pub arrays: BTreeMap<String, Array>,
+}
+
+/// Names of the arrays a pane carries.
+pub mod arrays {
+    /// Weights [L,H,Q,K]; NaN where a pair is masked. Only up to [`super::STORED_TOKENS`] tokens.
+    pub const PATTERN: &str = "pattern";
+    /// Weight of the normalizer's slot [L,H,Q], where there is one.
+    pub const SLOT: &str = "slot";
+    /// ‖v·W_O‖ for each key [L,H,K].
+    pub const VALUE_NORMS: &str = "value_norms";
+}
+
+/// Up to this many tokens the patterns of all heads are stored; beyond, a head's maps are recomputed when looked at.
+pub const STORED_TOKENS: usize = 256;
+
+/// How a pane differs from pane A.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Versus {
+    /// KL(A ‖ this) of the next-token distribution, in nats.
+    pub kl_next: f32,
+    /// Mean KL over all positions, in nats.
+    pub kl_mean: f32,
+    /// Loss here minus loss in A, in nats per token.
+    pub delta_loss: Option<f32>,
+}
+
+/// What a variant costs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    /// Bytes of keys and values a decode would hold for these tokens (f32), after what masks let it forget.
+    pub kv_bytes: usize,
+    /// FLOPs of one decode step at this length.
+    pub flops_per_token: usize,
+    /// Measured time of this pane's pass.
+    pub millis: f32,
+}
+
+/// One head in full, on demand.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeadMaps {
+    /// Scores [Q,K]; NaN where masked.
+    pub scores: Array,
+    /// Weights [Q,K]; NaN where masked.
+    pub pattern: Array,
+    /// ‖v·W_O‖ for each key [K].
+    pub value_norms: Array,
+}
