@@ -1,0 +1,291 @@
+//! The engine behind the store: opening models, running the newest experiment, answering what is asked on demand.
+
+use super::{EngineState, Fetched, Inputs, Store};
+use crate::api::client::{Answer, Client, Trouble};
+use crate::api::{Command, Reply};
+use crate::experiment::Head;
+use crate::hook::Array;
+use crate::outcome::{HeadMaps, Outcome};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use std::sync::Arc;
+
+/// Where the conversation with the engine stands.
+#[derive(Default)]
+pub struct Driver {
+    /// The model that was opened last.
+    model: String,
+    /// Whether a run is under way.
+    running: bool,
+    /// Whether the experiment changed since that run began.
+    again: bool,
+    /// Whether the run under way already follows a restart.
+    restarted: bool,
+}
+
+impl Store {
+    /// Opens the model whenever it changes, and runs whenever the numbers could change.
+    pub(super) fn drive(self) {
+        let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
+        Effect::new(move |_| self.open(model.get()));
+        let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
+        Effect::new(move |_| {
+            inputs.track();
+            self.stale.set(true);
+            self.run_newest();
+        });
+    }
+
+    /// Starts the engine afresh, after it failed.
+    pub fn restart(self) {
+        self.client().restart();
+        self.open(self.experiment.with_untracked(|experiment| experiment.model.clone()));
+    }
+
+    fn client(self) -> Client {
+        self.client.get_value()
+    }
+
+    fn open(self, model: String) {
+        self.driver.update_value(|driver| driver.model.clone_from(&model));
+        self.engine.set(EngineState::Starting);
+        spawn_local(async move {
+            if self.load(model.clone()).await {
+                self.run_newest();
+            }
+        });
+    }
+
+    /// Loads a model; whether it is the one still wanted and now ready.
+    async fn load(self, model: String) -> bool {
+        let command = Command::Open { model: model.clone(), base: base(), engine: wanted_engine() };
+        let current = move || self.driver.with_value(|driver| driver.model == model);
+        let still = current.clone();
+        let progress = move |bytes, total| {
+            if still() {
+                self.engine.set(EngineState::Loading { bytes, total });
+            }
+        };
+        let answer = self.client().call(&command, progress).await;
+        if !current() {
+            return false;
+        }
+        let state = match answer {
+            Ok(Answer { reply: Reply::Opened { engine, model }, .. }) => EngineState::Ready { engine, model },
+            Ok(_) => EngineState::Failed(Trouble::unexpected()),
+            Err(trouble) => EngineState::Failed(trouble),
+        };
+        let ready = matches!(state, EngineState::Ready { .. });
+        self.engine.set(state);
+        ready
+    }
+
+    /// Runs the newest experiment. While a run is under way it only notes that another is due: the newest wins, and
+    /// whatever was changed in between is never computed.
+    fn run_newest(self) {
+        if !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+            return;
+        }
+        let busy = self.driver.try_update_value(|driver| {
+            driver.again = driver.running;
+            std::mem::replace(&mut driver.running, true)
+        });
+        if busy == Some(false) {
+            spawn_local(self.run_until_fresh());
+        }
+    }
+
+    async fn run_until_fresh(self) {
+        loop {
+            let experiment = self.experiment.get_untracked();
+            let inputs = Inputs::from(&experiment);
+            let answer = self.client().call(&Command::Run { experiment }, |_, _| {}).await;
+            if answer.as_ref().is_err_and(Trouble::is_crash) {
+                self.recover().await;
+            } else {
+                self.take(answer, &inputs);
+                self.driver.update_value(|driver| driver.restarted = false);
+            }
+            let again = self.driver.try_update_value(|driver| {
+                driver.running = driver.again;
+                std::mem::take(&mut driver.again)
+            });
+            if again != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// After a crash: a fresh worker and one more attempt. A second crash in a row is shown.
+    async fn recover(self) {
+        let first =
+            self.driver.try_update_value(|driver| !std::mem::replace(&mut driver.restarted, true)) == Some(true);
+        let model = self.driver.with_value(|driver| driver.model.clone());
+        if first {
+            self.client().restart();
+            self.engine.set(EngineState::Starting);
+            if self.load(model).await {
+                self.driver.update_value(|driver| driver.again = true);
+            }
+        } else {
+            self.engine.set(EngineState::Failed(Trouble::crashed()));
+            self.driver.update_value(|driver| driver.restarted = false);
+        }
+    }
+
+    /// Puts an answer on screen.
+    fn take(self, answer: Result<Answer, Trouble>, inputs: &Inputs) {
+        let current = self.experiment.with_untracked(|experiment| Inputs::from(experiment) == *inputs);
+        match answer.and_then(outcome) {
+            Ok(outcome) => {
+                let tokens = outcome.tokens.len();
+                // A run with other tokens leaves nothing of the old maps to keep on screen.
+                self.heads.update(|heads| {
+                    heads.retain(|_, (_, fetched)| {
+                        fetched.value.as_ref().is_some_and(|maps| maps.pattern.shape == [tokens; 2])
+                    });
+                });
+                self.trouble.set(None);
+                self.stale.set(!current);
+                self.run.update(|run| *run += 1);
+                self.outcome.set(Some(Arc::new(outcome)));
+            }
+            // A newer run is under way and will say more.
+            Err(trouble) if trouble.code == "superseded" || !current => {}
+            Err(trouble) => self.trouble.set(Some(trouble)),
+        }
+    }
+
+    /// Asks for the maps of one head of one pane of the newest run; [`Store::head`] shows them when they are there.
+    pub fn request_head(self, pane: usize, head: Head) {
+        let run = self.run.get_untracked();
+        let key = (pane, head);
+        let known = self.heads.with_untracked(|heads| heads.get(&key).is_some_and(|(of, _)| *of == run));
+        if known || run == 0 {
+            return;
+        }
+        self.heads.update(|heads| {
+            let slot = heads.entry(key).or_default();
+            slot.0 = run;
+            slot.1.pending = true;
+        });
+        spawn_local(async move {
+            let answer = self.client().call(&Command::Head { pane, head }, |_, _| {}).await.and_then(head_maps);
+            self.heads.update(|heads| {
+                // A newer run has asked again or has dropped the head.
+                if let Some((of, fetched)) = heads.get_mut(&key)
+                    && *of == run
+                {
+                    fetched.settle(answer);
+                }
+            });
+        });
+    }
+
+    /// Asks for the head roles of one pane; [`Store::roles`] shows them when they are there.
+    pub fn request_roles(self, pane: usize) {
+        let experiment = self.experiment.get_untracked();
+        // Probes are made by the engine, so neither the prompt nor the other panes matter.
+        let inputs = Inputs {
+            prompt: String::new(),
+            panes: experiment.panes.get(pane).cloned().into_iter().collect(),
+            ..Inputs::from(&experiment)
+        };
+        let known = self.roles.with_untracked(|roles| roles.get(&pane).is_some_and(|(of, _)| *of == inputs));
+        if known || !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+            return;
+        }
+        self.roles.update(|roles| {
+            let slot = roles.entry(pane).or_default();
+            slot.0 = inputs.clone();
+            slot.1.pending = true;
+        });
+        spawn_local(async move {
+            let answer =
+                self.client().call(&Command::Roles { experiment, pane }, |_, _| {}).await.and_then(
+                    |answer| match answer.reply {
+                        Reply::Roles { report } => Ok(report),
+                        _ => Err(Trouble::unexpected()),
+                    },
+                );
+            self.roles.update(|roles| {
+                if let Some((of, fetched)) = roles.get_mut(&pane)
+                    && *of == inputs
+                {
+                    fetched.settle(answer);
+                }
+            });
+        });
+    }
+
+    /// Asks for a live check of a mechanism's laws; [`Store::laws`] shows the result when it is there.
+    pub fn request_laws(self, id: &str) {
+        let known = self.laws.with_untracked(|laws| laws.contains_key(id));
+        if known || !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+            return;
+        }
+        let id = id.to_owned();
+        self.laws.update(|laws| laws.entry(id.clone()).or_default().pending = true);
+        spawn_local(async move {
+            let command = Command::Laws { mechanism: id.clone() };
+            let answer = self.client().call(&command, |_, _| {}).await.and_then(|answer| match answer.reply {
+                Reply::Laws { laws } => Ok(laws),
+                _ => Err(Trouble::unexpected()),
+            });
+            self.laws.update(|laws| laws.entry(id).or_default().settle(answer));
+        });
+    }
+}
+
+impl<T> Fetched<T> {
+    fn settle(&mut self, answer: Result<T, Trouble>) {
+        self.pending = false;
+        match answer {
+            Ok(value) => (self.value, self.trouble) = (Some(Arc::new(value)), None),
+            Err(trouble) => self.trouble = Some(trouble),
+        }
+    }
+}
+
+/// The outcome with its arrays put back in their places.
+fn outcome(answer: Answer) -> Result<Outcome, Trouble> {
+    let Reply::Ran { mut outcome, arrays } = answer.reply else { return Err(Trouble::unexpected()) };
+    for ((pane, name, shape), data) in arrays.into_iter().zip(answer.buffers) {
+        let array = Array::new(shape, data).map_err(|error| Trouble::from(&error))?;
+        if let Some(pane) = outcome.panes.get_mut(pane) {
+            pane.arrays.insert(name, array);
+        }
+    }
+    Ok(outcome)
+}
+
+/// The maps of a head from its three buffers.
+fn head_maps(answer: Answer) -> Result<HeadMaps, Trouble> {
+    let Reply::Head { tokens } = answer.reply else { return Err(Trouble::unexpected()) };
+    let Ok([scores, pattern, value_norms]) = <[Vec<f32>; 3]>::try_from(answer.buffers) else {
+        return Err(Trouble::unexpected());
+    };
+    let array = |shape: &[usize], data| Array::new(shape, data).map_err(|error| Trouble::from(&error));
+    Ok(HeadMaps {
+        scores: array(&[tokens, tokens], scores)?,
+        pattern: array(&[tokens, tokens], pattern)?,
+        value_norms: array(&[tokens], value_norms)?,
+    })
+}
+
+/// The folder of the page, to which `models/` is relative.
+fn base() -> String {
+    document()
+        .base_uri()
+        .ok()
+        .flatten()
+        .map(|uri| uri.split(['#', '?']).next().unwrap_or_default().to_owned())
+        .unwrap_or_default()
+}
+
+/// `?engine=cpu` or `?engine=gpu` in the address forces one; otherwise the worker decides.
+fn wanted_engine() -> String {
+    let search = window().location().search().unwrap_or_default();
+    let wanted = search.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("engine="));
+    wanted.filter(|word| ["cpu", "gpu"].contains(word)).unwrap_or("auto").to_owned()
+}

@@ -1,0 +1,86 @@
+//! Light, dark, or as the system says; the choice is remembered on this device.
+//!
+//! `www/theme.js` applies it before the first paint; this changes it afterwards.
+
+use super::store::Store;
+use gloo::events::EventListener;
+use leptos::prelude::*;
+
+/// What the visitor chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// As the system says.
+    #[default]
+    Auto,
+    /// Always light.
+    Light,
+    /// Always dark.
+    Dark,
+}
+
+const KEY: &str = "attnscope.theme";
+
+impl Choice {
+    /// The word, also in storage.
+    pub fn word(self) -> &'static str {
+        match self {
+            Choice::Auto => "auto",
+            Choice::Light => "light",
+            Choice::Dark => "dark",
+        }
+    }
+
+    /// The remembered choice.
+    pub fn remembered() -> Self {
+        let word = storage().and_then(|storage| storage.get_item(KEY).ok().flatten());
+        match word.as_deref() {
+            Some("light") => Choice::Light,
+            Some("dark") => Choice::Dark,
+            _ => Choice::Auto,
+        }
+    }
+
+    /// Remembers and applies it.
+    pub fn apply(self, store: Store) {
+        // Storage may be closed to us, in a private window or a frame; then the choice lasts as long as the page.
+        if let Some(storage) = storage() {
+            let _ = storage.set_item(KEY, self.word());
+        }
+        show(store, self);
+    }
+}
+
+/// Whether the page is dark now.
+pub fn is_dark() -> bool {
+    root().is_some_and(|root| root.get_attribute("data-theme").as_deref() == Some("dark"))
+}
+
+/// Follows the system as long as the visitor has chosen nothing.
+pub fn follow_system(store: Store) {
+    let Ok(Some(query)) = window().match_media(QUERY) else { return };
+    let listener = EventListener::new(&query, "change", move |_| show(store, Choice::remembered()));
+    // For as long as the page lives.
+    listener.forget();
+}
+
+const QUERY: &str = "(prefers-color-scheme: dark)";
+
+fn show(store: Store, choice: Choice) {
+    let dark = match choice {
+        Choice::Auto => window().match_media(QUERY).ok().flatten().is_some_and(|query| query.matches()),
+        Choice::Light => false,
+        Choice::Dark => true,
+    };
+    if let Some(root) = root() {
+        let _ = root.set_attribute("data-theme", if dark { "dark" } else { "light" });
+    }
+    store.dark.set(dark);
+}
+
+fn root() -> Option<web_sys::Element> {
+    document().document_element()
+}
+
+fn storage() -> Option<web_sys::Storage> {
+    window().local_storage().ok().flatten()
+}
