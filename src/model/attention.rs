@@ -38,6 +38,19 @@ pub fn weigh(stack: &Stack, at: &Grid, scores: Tensor<4>, q: Tensor<4>, scale: f
         }
     }
     let scores = scores.mask_fill(keep.clone().bool_not(), MASKED);
+    normalize(stack, at, scores, keep, q, scale, inputs)
+}
+
+/// Only the normaliser, on `scores` to which mods and masks have been applied: what follows an edit of the scores.
+pub fn normalize(
+    stack: &Stack,
+    at: &Grid,
+    scores: Tensor<4>,
+    keep: Tensor<4, Bool>,
+    q: Tensor<4>,
+    scale: f32,
+    inputs: Vec<Array>,
+) -> Attended {
     let rows = Rows { scores: scores.clone(), keep: keep.clone(), q, scale, inputs };
     let weighted = match stack.normalizer.mechanism.plug.twin {
         Twin::Weigh(weigh) => weigh(&stack.normalizer.values, at, rows),
@@ -70,7 +83,14 @@ fn share_heads(kv: Tensor<4>, heads: usize) -> Tensor<4> {
 }
 
 /// The inputs of a mechanism nobody learned, for one layer; the same on every device.
-pub fn default_inputs(placed: &Placed, layer: usize, heads: usize, kv_heads: usize, head_width: usize, seed: u64) -> Vec<Array> {
+pub fn default_inputs(
+    placed: &Placed,
+    layer: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_width: usize,
+    seed: u64,
+) -> Vec<Array> {
     let make = |input: &Input| {
         let size = |letter| match letter {
             'H' => heads,
@@ -81,7 +101,9 @@ pub fn default_inputs(placed: &Placed, layer: usize, heads: usize, kv_heads: usi
         let count = shape.iter().product();
         let data = match input.fill {
             Fill::Zero => vec![0.0; count],
-            Fill::Normal(deviation) => normal(count, deviation, &format!("{}.{}", placed.mechanism.id, input.name), layer, seed),
+            Fill::Normal(deviation) => {
+                normal(count, deviation, &format!("{}.{}", placed.mechanism.id, input.name), layer, seed)
+            }
         };
         Array { shape, data }
     };
@@ -89,8 +111,10 @@ pub fn default_inputs(placed: &Placed, layer: usize, heads: usize, kv_heads: usi
 }
 
 /// Normal noise by Box–Muller from a counter generator keyed by name, layer and seed.
-fn normal(count: usize, deviation: f32, name: &str, layer: usize, seed: u64) -> Vec<f32> {
-    let key = name.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+pub fn normal(count: usize, deviation: f32, name: &str, layer: usize, seed: u64) -> Vec<f32> {
+    let key = name
+        .bytes()
+        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let mut rng = ChaCha8Rng::seed_from_u64(key.wrapping_add(layer as u64));
     let mut uniform = || (rng.next_u32() as f32 + 0.5) / 4_294_967_296.0;
     (0..count).map(|_| deviation * (-2.0 * uniform().ln()).sqrt() * (std::f32::consts::TAU * uniform()).cos()).collect()

@@ -1,0 +1,81 @@
+//! What a forward pass is given besides tokens: the stack of mechanisms, the seed, and who watches.
+
+use super::attention;
+use super::config::Config;
+use crate::hook::{Array, HookPoint, Site, Tap};
+use crate::mechanism::Stack;
+use crate::{Error, Result};
+use burn::tensor::{Tensor, TensorData};
+use std::cell::RefCell;
+
+/// How a forward pass runs.
+pub struct Run<'a> {
+    /// What stands in attention's steps.
+    pub stack: &'a Stack,
+    /// Seed of inputs nobody learned.
+    pub seed: u64,
+    /// Who is offered activations.
+    tap: Option<RefCell<&'a mut dyn Tap>>,
+    /// The first replacement that did not fit.
+    fault: RefCell<Option<Error>>,
+}
+
+impl<'a> Run<'a> {
+    /// A pass that nobody watches.
+    pub fn new(stack: &'a Stack, seed: u64) -> Self {
+        Self { stack, seed, tap: None, fault: RefCell::new(None) }
+    }
+
+    /// A pass whose activations are offered to `tap`.
+    pub fn tapped(stack: &'a Stack, seed: u64, tap: &'a mut dyn Tap) -> Self {
+        Self { stack, seed, tap: Some(RefCell::new(tap)), fault: RefCell::new(None) }
+    }
+
+    /// Whether every replacement of the tap fitted; the pass went on without those that did not.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming the first hook point whose replacement had other sizes.
+    pub fn verdict(self) -> Result<()> {
+        self.fault.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// Whether the tap wants this activation.
+    pub(super) fn wants(&self, layer: usize, site: Site) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.borrow().wants(HookPoint { layer, site }))
+    }
+
+    /// Offers an activation; what comes back goes on.
+    pub(super) fn offer<const D: usize>(&self, layer: usize, site: Site, value: Tensor<D>) -> Tensor<D> {
+        self.offer_edit(layer, site, &value).unwrap_or(value)
+    }
+
+    /// Offers an activation; `Some` is what the tap wants in its place. What nobody wants is not copied to the host.
+    pub(super) fn offer_edit<const D: usize>(&self, layer: usize, site: Site, value: &Tensor<D>) -> Option<Tensor<D>> {
+        let tap = self.tap.as_ref().filter(|_| self.wants(layer, site))?;
+        let at = HookPoint { layer, site };
+        let array = Array { shape: value.dims().to_vec(), data: value.to_data().iter::<f32>().collect() };
+        let edited = tap.borrow_mut().visit(at, &array)?;
+        if edited.shape != array.shape || edited.data.len() != array.data.len() {
+            self.fault.borrow_mut().get_or_insert(Error::Shape {
+                who: at.to_string(),
+                tensor: "replacement".into(),
+                expected: format!("{:?}", array.shape),
+                came: format!("{:?} with {} values", edited.shape, edited.data.len()),
+            });
+            return None;
+        }
+        Some(Tensor::from_data(TensorData::new(edited.data, edited.shape), &value.device()))
+    }
+
+    /// The normalizer's own inputs at one layer.
+    pub(super) fn inputs(&self, layer: usize, config: &Config) -> Vec<Array> {
+        attention::default_inputs(
+            &self.stack.normalizer,
+            layer,
+            config.heads,
+            config.kv_heads,
+            config.head_width,
+            self.seed,
+        )
+    }
+}
