@@ -1,0 +1,118 @@
+//! The numbers behind the matrices: one head of one pane in the quantity that is shown, or the difference of two panes.
+
+use crate::experiment::{Head, Quantity};
+use crate::hook::Array;
+use crate::outcome::{HeadMaps, Outcome, arrays};
+use std::sync::Arc;
+
+/// One square of numbers, rows = queries, columns = keys; NaN where a pair is masked.
+#[derive(Debug, Clone)]
+pub struct Sheet {
+    /// Rows and columns.
+    pub tokens: usize,
+    /// [Q,K]
+    pub values: Arc<Vec<f32>>,
+}
+
+impl PartialEq for Sheet {
+    /// By identity: a recomputed sheet is a new sheet, and comparing 262,144 numbers to find that out would be slow.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.values, &other.values)
+    }
+}
+
+impl Sheet {
+    fn new(tokens: usize, values: Vec<f32>) -> Option<Self> {
+        (tokens > 0 && values.len() == tokens * tokens).then(|| Self { tokens, values: Arc::new(values) })
+    }
+
+    /// The number at a pair; NaN where masked or outside.
+    pub fn at(&self, query: usize, key: usize) -> f32 {
+        if key < self.tokens {
+            self.values.get(query * self.tokens + key).copied().unwrap_or(f32::NAN)
+        } else {
+            f32::NAN
+        }
+    }
+
+    /// What one query reads, by key.
+    pub fn row(&self, query: usize) -> impl Iterator<Item = f32> + '_ {
+        (0..self.tokens).map(move |key| self.at(query, key))
+    }
+
+    /// What reads one key, by query.
+    pub fn column(&self, key: usize) -> impl Iterator<Item = f32> + '_ {
+        (0..self.tokens).map(move |query| self.at(query, key))
+    }
+
+    /// Sum of what is not masked.
+    pub fn sum(&self) -> f32 {
+        self.values.iter().filter(|v| !v.is_nan()).sum()
+    }
+
+    /// Largest magnitude of what is not masked.
+    pub fn largest(&self) -> f32 {
+        self.values.iter().filter(|v| !v.is_nan()).fold(0.0, |most, v| most.max(v.abs()))
+    }
+
+    /// The key that a query reads most.
+    pub fn strongest(&self, query: usize) -> Option<usize> {
+        let seen = self.row(query).enumerate().filter(|(_, v)| !v.is_nan());
+        seen.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(key, _)| key)
+    }
+}
+
+/// The slice of one head in an array [L,H,…].
+pub fn of_head(array: &Array, head: Head) -> Option<&[f32]> {
+    let &[layers, heads, ..] = array.shape.as_slice() else { return None };
+    if head.layer >= layers || head.head >= heads {
+        return None;
+    }
+    let size: usize = array.shape[2..].iter().product();
+    let index = head.layer * heads + head.head;
+    array.data.get(index * size..(index + 1) * size)
+}
+
+/// The pattern of one head: from the run when it was stored, else from what was recomputed on demand.
+pub fn pattern<'a>(outcome: &'a Outcome, maps: Option<&'a HeadMaps>, pane: usize, head: Head) -> Option<&'a [f32]> {
+    let stored = outcome.panes.get(pane).and_then(|pane| pane.arrays.get(arrays::PATTERN));
+    stored.and_then(|array| of_head(array, head)).or(maps.map(|maps| maps.pattern.data.as_slice()))
+}
+
+/// ‖v·W_O‖ of each key of one head.
+pub fn value_norms<'a>(outcome: &'a Outcome, maps: Option<&'a HeadMaps>, pane: usize, head: Head) -> Option<&'a [f32]> {
+    let stored = outcome.panes.get(pane).and_then(|pane| pane.arrays.get(arrays::VALUE_NORMS));
+    stored.and_then(|array| of_head(array, head)).or(maps.map(|maps| maps.value_norms.data.as_slice()))
+}
+
+/// Weight that each query of one head gives to the normalizer's slot.
+pub fn slot(outcome: &Outcome, pane: usize, head: Head) -> Option<&[f32]> {
+    outcome.panes.get(pane).and_then(|pane| pane.arrays.get(arrays::SLOT)).and_then(|array| of_head(array, head))
+}
+
+/// One head of one pane in the quantity shown; `None` while it is not there.
+pub fn sheet(outcome: &Outcome, maps: Option<&HeadMaps>, pane: usize, head: Head, quantity: Quantity) -> Option<Sheet> {
+    let tokens = outcome.tokens.len();
+    match quantity {
+        Quantity::Pattern => Sheet::new(tokens, pattern(outcome, maps, pane, head)?.to_vec()),
+        Quantity::Scores => Sheet::new(tokens, maps?.scores.data.clone()),
+        Quantity::ValueWeighted => {
+            let norms = value_norms(outcome, maps, pane, head)?;
+            let weighted = |row: &[f32]| row.iter().zip(norms).map(|(weight, norm)| weight * norm).collect::<Vec<_>>();
+            let pattern = pattern(outcome, maps, pane, head)?;
+            Sheet::new(tokens, pattern.chunks(tokens.max(1)).flat_map(weighted).collect())
+        }
+    }
+}
+
+/// A − B. A pair masked in one pane carries weight 0 there, but has no score there.
+pub fn difference(a: &Sheet, b: &Sheet, quantity: Quantity) -> Option<Sheet> {
+    let pair = |(&a, &b): (&f32, &f32)| match (a.is_nan(), b.is_nan()) {
+        (true, true) => f32::NAN,
+        (true, false) if quantity != Quantity::Scores => -b,
+        (false, true) if quantity != Quantity::Scores => a,
+        _ => a - b,
+    };
+    let same = a.tokens == b.tokens;
+    same.then(|| Sheet::new(a.tokens, a.values.iter().zip(b.values.iter()).map(pair).collect())).flatten()
+}

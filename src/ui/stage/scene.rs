@@ -1,0 +1,345 @@
+//! What the stage shows now, derived once and shared by matrices, tooltip, sentence and profiles.
+//!
+//! Three columns: pane A, the pane it is compared with, and the signed difference A − B. Everything here is a memo over
+//! the store, so a change of the pointer touches only what depends on the pointer.
+
+use super::colour::{Palette, Scaling};
+use super::geometry::Geometry;
+use super::maps::{self, Sheet};
+use crate::experiment::{Head, PANE_NAMES, Quantity};
+use crate::outcome::{HeadMaps, Token};
+use crate::ui::format;
+use crate::ui::store::{Cell, Store};
+use leptos::prelude::*;
+use std::sync::Arc;
+
+/// A column of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Pane A.
+    A,
+    /// The pane that A is compared with.
+    B,
+    /// A − B.
+    Difference,
+}
+
+impl Column {
+    /// Left to right.
+    pub const ALL: [Column; 3] = [Column::A, Column::B, Column::Difference];
+
+    /// The word in `data-pane`.
+    pub fn word(self) -> &'static str {
+        ["a", "b", "d"][self as usize]
+    }
+}
+
+/// The reading beside the pointer: where it stands, in CSS pixels of the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tip {
+    /// From the left.
+    pub x: f64,
+    /// From the top.
+    pub y: f64,
+}
+
+/// Everything the stage's parts share. `Copy`, like the store.
+#[derive(Clone, Copy)]
+pub struct Scene {
+    /// The page's store.
+    pub store: Store,
+    /// Colours of the theme.
+    pub palette: Memo<Palette>,
+    /// The head on the stage: the previewed one, else the pinned one.
+    pub head: Memo<Head>,
+    /// Index of the pane A is compared with, when there is one.
+    pub other: Memo<Option<usize>>,
+    /// The tokens of the newest run as labels.
+    pub labels: Memo<Arc<Vec<String>>>,
+    /// What each column shows.
+    pub sheets: [Memo<Option<Sheet>>; 3],
+    /// Scores of A and B, when they have been computed.
+    pub scores: [Memo<Option<Sheet>>; 2],
+    /// Weight of the slot by query, where a column has one.
+    pub slots: [Memo<Option<Arc<Vec<f32>>>>; 3],
+    /// What each column's colours stand for.
+    pub scalings: [Memo<Scaling>; 3],
+    /// Width of each column's plot, in CSS pixels.
+    pub widths: [RwSignal<f64>; 3],
+    /// The layout of each column's plot.
+    pub geometries: [Memo<Geometry>; 3],
+    /// The pair that is read: under the pointer, else pinned, else the last query and its strongest key.
+    pub cell: Memo<Option<Cell>>,
+    /// The reading beside the pointer.
+    pub tip: RwSignal<Option<Tip>>,
+    /// What a screen reader is told: set on pin, never on hover.
+    pub announced: RwSignal<String>,
+    pending: StoredValue<Option<(Option<Cell>, Option<Tip>)>>,
+}
+
+impl Scene {
+    /// Derives the scene and gives it to everything below.
+    pub fn provide() -> Self {
+        let store = Store::here();
+        let head = Memo::new(move |_| {
+            let pin = store.experiment.with(|experiment| experiment.view.pin);
+            within(store, store.preview.get().unwrap_or(pin))
+        });
+        let other = Memo::new(move |_| {
+            store.experiment.with(|experiment| other_pane(experiment.panes.len(), experiment.view.wall))
+        });
+        let quantity = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.quantity));
+        let scale = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.scale));
+        let labels = Memo::new(move |_| Arc::new(tokens(store).iter().map(label).collect::<Vec<_>>()));
+
+        // Maps are asked for as soon as a head is on the stage, so that its scores can be read in the tooltip.
+        Effect::new(move |_| {
+            store.run.track();
+            let head = head.get();
+            store.request_head(0, head);
+            if let Some(pane) = other.get() {
+                store.request_head(pane, head);
+            }
+        });
+        let sheet_of = move |pane: Option<usize>, quantity: Quantity| {
+            let (pane, head) = (pane?, head.get());
+            let maps = fresh_maps(store, pane, head);
+            store.outcome.with(|outcome| maps::sheet(outcome.as_ref()?, maps.as_deref(), pane, head, quantity))
+        };
+        let a = Memo::new(move |_| sheet_of(Some(0), quantity.get()));
+        let b = Memo::new(move |_| sheet_of(other.get(), quantity.get()));
+        let difference = Memo::new(move |_| maps::difference(a.get().as_ref()?, b.get().as_ref()?, quantity.get()));
+        let scores = [
+            Memo::new(move |_| sheet_of(Some(0), Quantity::Scores)),
+            Memo::new(move |_| sheet_of(other.get(), Quantity::Scores)),
+        ];
+
+        let slot_of = move |pane: Option<usize>| {
+            // The slot carries weight; it has no key, so neither a score of its own kind nor a value norm is shown for it.
+            let shown = quantity.get() == Quantity::Pattern;
+            let head = head.get();
+            store
+                .outcome
+                .with(|outcome| maps::slot(outcome.as_ref()?, pane.filter(|_| shown)?, head).map(<[f32]>::to_vec))
+        };
+        let slot_a = Memo::new(move |_| slot_of(Some(0)).map(Arc::new));
+        let slot_b = Memo::new(move |_| slot_of(other.get()).map(Arc::new));
+        let slot_difference = Memo::new(move |_| {
+            let (a, b) = (slot_a.get(), slot_b.get());
+            let of = |slot: &Option<Arc<Vec<f32>>>, query: usize| {
+                slot.as_ref().and_then(|slot| slot.get(query)).copied().unwrap_or(0.0)
+            };
+            let rows = a.as_ref().or(b.as_ref()).map(|slot| slot.len())?;
+            other.get()?;
+            Some(Arc::new((0..rows).map(|query| of(&a, query) - of(&b, query)).collect::<Vec<_>>()))
+        });
+
+        // One scale for A and B, so that equal colours are equal numbers.
+        let shared = Memo::new(move |_| {
+            let (a, b) = (a.get(), b.get());
+            Scaling::of(quantity.get(), scale.get(), false, &a.iter().chain(&b).collect::<Vec<_>>())
+        });
+        let signed = Memo::new(move |_| {
+            Scaling::of(quantity.get(), scale.get(), true, &difference.get().iter().collect::<Vec<_>>())
+        });
+
+        let longest = Memo::new(move |_| {
+            labels.with(|labels| labels.iter().map(|label| label.chars().count()).max().unwrap_or(1))
+        });
+        let has_slot = Memo::new(move |_| slot_a.with(Option::is_some) || slot_b.with(Option::is_some));
+        let widths = Column::ALL.map(|_| RwSignal::new(0.0));
+        let geometries = widths.map(|width| {
+            Memo::new(move |_| {
+                Geometry::fit(width.get(), labels.with(|labels| labels.len()), longest.get(), has_slot.get())
+            })
+        });
+
+        let pinned =
+            Memo::new(move |_| store.experiment.with(|experiment| (experiment.view.query, experiment.view.key)));
+        let cell = Memo::new(move |_| {
+            let last = labels.with(|labels| labels.len()).checked_sub(1)?;
+            let inside = |cell: Cell| Cell { query: cell.query.min(last), key: cell.key.min(last) };
+            if let Some(cell) = store.hover.get() {
+                return Some(inside(cell));
+            }
+            let (query, key) = pinned.get();
+            let query = query.unwrap_or(last);
+            let key = key.or_else(|| a.with(|sheet| sheet.as_ref()?.strongest(query.min(last)))).unwrap_or(0);
+            Some(inside(Cell { query, key }))
+        });
+
+        let scene = Self {
+            store,
+            palette: palette(store),
+            head,
+            other,
+            labels,
+            sheets: [a, b, difference],
+            scores,
+            slots: [slot_a, slot_b, slot_difference],
+            scalings: [shared, shared, signed],
+            widths,
+            geometries,
+            cell,
+            tip: RwSignal::new(None),
+            announced: RwSignal::new(String::new()),
+            pending: StoredValue::new(None),
+        };
+        provide_context(scene);
+        scene
+    }
+
+    /// The scene of the stage this component stands in.
+    pub fn here() -> Self {
+        expect_context()
+    }
+
+    /// What the matrices show.
+    pub fn quantity(self) -> Quantity {
+        self.store.experiment.with(|experiment| experiment.view.quantity)
+    }
+
+    /// Moves the pointer's pair and its reading, at most once a frame.
+    pub fn point(self, cell: Option<Cell>, tip: Option<Tip>) {
+        let waiting = self.pending.try_update_value(|pending| pending.replace((cell, tip)).is_some());
+        if waiting != Some(false) {
+            return;
+        }
+        request_animation_frame(move || {
+            let Some(Some((cell, tip))) = self.pending.try_update_value(Option::take) else { return };
+            if self.store.hover.get_untracked() != cell {
+                self.store.hover.set(cell);
+            }
+            self.tip.set(tip);
+        });
+    }
+
+    /// Pins a pair; a pinned pair pinned again is released.
+    pub fn pin(self, cell: Cell) {
+        let pair = (Some(cell.query), Some(cell.key));
+        let same =
+            self.store.experiment.with_untracked(|experiment| (experiment.view.query, experiment.view.key) == pair);
+        if same {
+            self.unpin();
+            return;
+        }
+        self.store.look(|view| (view.query, view.key) = pair);
+        self.announced.set(format!("Pinned: {}.", self.reading(cell)));
+    }
+
+    /// Releases the pinned pair.
+    pub fn unpin(self) {
+        self.store.look(|view| (view.query, view.key) = (None, None));
+        self.announced.set("Pin cleared.".into());
+    }
+
+    /// A pair in words, with its value in every column: the reading of a matrix cell on pin.
+    fn reading(self, cell: Cell) -> String {
+        let values =
+            Column::ALL.iter().filter(|column| **column != Column::Difference || self.other.get_untracked().is_some());
+        let values = values.filter_map(|column| {
+            let sheet = self.sheets[*column as usize].get_untracked()?;
+            Some(format!("{} {}", self.name(*column), or_masked(sheet.at(cell.query, cell.key))))
+        });
+        format!("{}; {}", self.pair_words(cell), values.collect::<Vec<_>>().join(", "))
+    }
+
+    /// `query sat, 2 of 9; key cat, 1`
+    pub fn pair_words(self, cell: Cell) -> String {
+        self.labels.with(|labels| {
+            let label = |position: usize| labels.get(position).map_or("", String::as_str);
+            format!(
+                "query {}, {} of {}; key {}, {}",
+                label(cell.query),
+                cell.query,
+                labels.len(),
+                label(cell.key),
+                cell.key
+            )
+        })
+    }
+
+    /// What a column is called in text: `A`, `B`, `A − B`.
+    pub fn name(self, column: Column) -> String {
+        let other = pane_letter(self.other.get().unwrap_or(1));
+        match column {
+            Column::A => "A".into(),
+            Column::B => other,
+            Column::Difference => format!("A − {other}"),
+        }
+    }
+}
+
+/// The pane A is compared with: the one on the wall, or B.
+fn other_pane(panes: usize, wall: usize) -> Option<usize> {
+    (panes > 1).then(|| if (1..panes).contains(&wall) { wall } else { 1 })
+}
+
+/// A pane's letter.
+pub fn pane_letter(pane: usize) -> String {
+    PANE_NAMES.get(pane).copied().unwrap_or("?").to_uppercase()
+}
+
+/// The head, or the nearest one the model has: a link may name more layers than this model.
+pub fn within(store: Store, head: Head) -> Head {
+    let (layers, heads) =
+        store.outcome.with(|outcome| outcome.as_ref().map_or((0, 0), |o| (o.model.layers, o.model.heads)));
+    if layers == 0 || heads == 0 {
+        return head;
+    }
+    Head { layer: head.layer.min(layers - 1), head: head.head.min(heads - 1) }
+}
+
+/// A head's maps if they fit the newest run's tokens.
+pub fn fresh_maps(store: Store, pane: usize, head: Head) -> Option<Arc<HeadMaps>> {
+    let tokens = store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.tokens.len()))?;
+    store.head(pane, head).value.filter(|maps| maps.pattern.shape == [tokens; 2])
+}
+
+/// The tokens of the newest run.
+pub fn tokens(store: Store) -> Vec<Token> {
+    store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.tokens.clone()).unwrap_or_default())
+}
+
+/// The colours of the theme, read again when it changes.
+pub fn palette(store: Store) -> Memo<Palette> {
+    Memo::new(move |_| {
+        store.dark.track();
+        Palette::read()
+    })
+}
+
+/// Letters an axis label may have before its middle is left out; the tooltip has the whole token.
+const LABEL_LETTERS: usize = 18;
+
+/// A token as an axis label.
+pub fn label(token: &Token) -> String {
+    let text: Vec<char> = format::plain(token).chars().collect();
+    if text.len() <= LABEL_LETTERS {
+        return text.into_iter().collect();
+    }
+    let half = LABEL_LETTERS / 2 - 1;
+    text[..half].iter().chain(&['…']).chain(&text[text.len() - half..]).collect()
+}
+
+/// Four significant digits, or that there is nothing to read.
+pub fn or_masked(value: f32) -> String {
+    if value.is_nan() { "masked, n/a".into() } else { format::four(value) }
+}
+
+/// A pane's name: what its mechanisms are called; plain softmax goes without saying beside others.
+pub fn title(store: Store, pane: usize) -> String {
+    let ids: Vec<String> = store.experiment.with(|experiment| {
+        experiment
+            .panes
+            .get(pane)
+            .map(|pane| pane.stack.iter().map(|chip| chip.id.clone()).collect())
+            .unwrap_or_default()
+    });
+    let telling: Vec<_> = ids.iter().filter(|id| *id != "softmax").collect();
+    if telling.is_empty() {
+        return "Softmax attention".into();
+    }
+    let name = |id: &&String| store.entry(id).map_or_else(|| (*id).clone(), |entry| entry.name);
+    telling.iter().map(name).collect::<Vec<_>>().join(" + ")
+}
