@@ -2,13 +2,16 @@
 
 pub mod attention;
 pub mod config;
+mod cpu;
 mod decode;
 mod rotary;
 mod run;
+pub mod sample;
 pub mod text;
 pub mod weights;
 
 pub use config::Config;
+pub use cpu::{CpuModel, Decoder};
 pub use decode::KeyValues;
 pub use run::Run;
 pub use text::Text;

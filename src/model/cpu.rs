@@ -1,0 +1,132 @@
+//! The burn model as an engine: tokens in, logits and captures out, on the processor.
+
+use super::config::Config;
+use super::decode::KeyValues;
+use super::run::Run;
+use super::text::Text;
+use super::weights::Weights;
+use crate::engine::{Forward, Pass, Request};
+use crate::hook::{ActivationCache, Array, Tap};
+use crate::mechanism::Stack;
+use crate::{Error, Result};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// A model on burn's processor backend.
+#[derive(Debug, Clone)]
+pub struct CpuModel {
+    text: Text,
+    device: Device,
+}
+
+impl CpuModel {
+    /// A model with these weights.
+    ///
+    /// # Errors
+    /// Those of [`Config::check`] and [`Weights::check`].
+    pub fn new(config: &Config, weights: &Weights) -> Result<Self> {
+        config.check("config")?;
+        weights.check(config, "weights")?;
+        let device = Device::flex();
+        Ok(Self { text: Text::from_weights(config, weights, &device)?, device })
+    }
+
+    /// Sizes and choices.
+    pub fn config(&self) -> &Config {
+        &self.text.config
+    }
+
+    /// Runs whole sequences of equal length as one batch, offering every activation to `tap`; → logits [B,Q,V].
+    ///
+    /// # Errors
+    /// [`Error::Param`] for sequences that are empty, too long, uneven or name unknown tokens; [`Error::Shape`] for a
+    /// replacement that does not fit.
+    pub fn run(&self, batch: &[&[u32]], stack: &Stack, seed: u64, tap: &mut dyn Tap) -> Result<Array> {
+        let queries = batch.first().map_or(0, |row| row.len());
+        if batch.iter().any(|row| row.len() != queries) {
+            return Err(refuse("sequences", "all have one length", "of several lengths".into()));
+        }
+        for row in batch {
+            self.check_tokens(row, 0)?;
+        }
+        let run = Run::tapped(stack, seed, tap);
+        let logits = self.text.forward(self.tokens(batch, queries), &run);
+        run.verdict()?;
+        Ok(host(logits))
+    }
+
+    /// Step-by-step decoding under `stack`.
+    pub fn decoder<'a>(&'a self, stack: &'a Stack, seed: u64) -> Decoder<'a> {
+        Decoder { model: self, stack, seed, cache: KeyValues::new(), seen: Vec::new() }
+    }
+
+    fn tokens(&self, batch: &[&[u32]], queries: usize) -> Tensor<2, Int> {
+        let ids: Vec<i32> = batch.iter().flat_map(|row| row.iter().map(|id| id.cast_signed())).collect();
+        Tensor::from_data(TensorData::new(ids, [batch.len(), queries]), &self.device)
+    }
+
+    /// Refuses what the tensor code could not take: no tokens, more than fit after `seen`, ids beyond the vocabulary.
+    fn check_tokens(&self, tokens: &[u32], seen: usize) -> Result<()> {
+        let config = self.config();
+        if tokens.is_empty() {
+            return Err(refuse("tokens", "hold at least one token", "empty".into()));
+        }
+        if seen + tokens.len() > config.context {
+            let came = format!("{} tokens long", seen + tokens.len());
+            return Err(refuse("tokens", &format!("fit the context of {}", config.context), came));
+        }
+        match tokens.iter().find(|id| **id as usize >= config.vocabulary) {
+            Some(id) => {
+                Err(refuse("tokens", &format!("lie below the vocabulary of {}", config.vocabulary), id.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn refuse(key: &str, expected: &str, came: String) -> Error {
+    Error::Param { who: "model".into(), key: key.into(), expected: expected.into(), came }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Array {
+    Array { shape: tensor.dims().to_vec(), data: tensor.into_data().iter::<f32>().collect() }
+}
+
+impl Forward for CpuModel {
+    async fn forward(&mut self, request: Request<'_>) -> Result<Pass> {
+        let mut captures = ActivationCache::new(request.wants);
+        let mut logits = self.run(&[request.tokens], request.stack, request.seed, &mut captures)?;
+        logits.shape.remove(0); // [1,Q,V] → [Q,V]
+        Ok(Pass { logits, captures })
+    }
+}
+
+/// Decodes one sequence, keeping keys and values of what it has seen.
+pub struct Decoder<'a> {
+    model: &'a CpuModel,
+    stack: &'a Stack,
+    seed: u64,
+    cache: KeyValues,
+    seen: Vec<u32>,
+}
+
+impl Decoder<'_> {
+    /// Logits [V] after the last of `tokens`, a whole sequence. Only what does not continue the sequence of the previous
+    /// call is computed anew.
+    ///
+    /// # Errors
+    /// As [`CpuModel::run`].
+    pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        // The last token is always run again, since its logits are not kept.
+        let continues = tokens.len() > self.seen.len() && tokens.starts_with(&self.seen);
+        if !continues {
+            self.cache = KeyValues::new();
+            self.seen.clear();
+        }
+        let new = &tokens[self.seen.len()..];
+        self.model.check_tokens(new, self.seen.len())?;
+        let run = Run::new(self.stack, self.seed);
+        let logits = self.model.text.advance(self.model.tokens(&[new], new.len()), &run, Some(&mut self.cache));
+        self.seen.extend_from_slice(new);
+        Ok(host(logits.narrow(1, new.len() - 1, 1)).data)
+    }
+}
