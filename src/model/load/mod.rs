@@ -1,0 +1,74 @@
+//! Reading models from files, and writing them back.
+//!
+//! Everything works on bytes in memory, so that a page and a command line load alike: [`Files`] is a folder as a map,
+//! [`load`] makes a [`Loaded`] of it. Two kinds are known: a Hugging Face folder of the GPT-2 or Llama family ([`hub`],
+//! [`safetensors`]) and llama2.c's `.bin` ([`llama2c`]). What a file asks for and this program does not have is refused
+//! by name, never approximated; damaged files are refused where the damage is.
+
+mod files;
+mod hub;
+mod llama2c;
+mod names;
+mod safetensors;
+
+pub use files::Files;
+pub use hub::{config_from_json, config_to_json};
+pub use safetensors::{Precision, save_safetensors};
+
+use super::config::Config;
+use super::weights::Weights;
+use crate::outcome::ModelFacts;
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+/// A model as it came from its files.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Sizes and choices.
+    pub config: Config,
+    /// Weights on the host, checked against the configuration.
+    pub weights: Weights,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Sizes for the page and the command line.
+    pub facts: ModelFacts,
+    /// The file [`SELF_CHECK`], where there is one: numbers an engine compares itself with at the start.
+    pub self_check: Option<Vec<u8>>,
+}
+
+/// Name of the file that holds the reference of the start-up self-check.
+pub const SELF_CHECK: &str = "selfcheck.json";
+
+/// Reads a model from its files; `id` names it in facts.
+///
+/// # Errors
+/// [`Error::File`] when a file is missing or damaged, [`Error::Unsupported`] naming what the model asks for and is not
+/// here, [`Error::Tensor`] naming the weight that is missing, damaged or of another shape.
+pub fn load(id: &str, files: &Files) -> Result<Loaded> {
+    let loaded = if files.get("config.json").is_some() {
+        hub::load(id, files)?
+    } else if llama2c::model_file(files).is_some() {
+        llama2c::load(id, files)?
+    } else {
+        return Err(Error::file(
+            id,
+            "holds no model: a Hugging Face folder has config.json, tokenizer.json and model.safetensors, a llama2.c \
+             folder model and tokenizer as .bin",
+        ));
+    };
+    Ok(Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), ..loaded })
+}
+
+/// The last step of every loader.
+fn finish(id: &str, config: Config, weights: Weights, tokenizer: Tokenizer, file_bytes: usize) -> Result<Loaded> {
+    weights.check(&config, id)?;
+    let tokens = tokenizer.vocabulary();
+    // Fewer tokens than rows is usual (padding of the embedding); more would let a prompt ask for rows that do not exist.
+    if tokens > config.vocabulary {
+        let problem =
+            format!("has {tokens} tokens but the model only {} rows; they do not belong together", config.vocabulary);
+        return Err(Error::Tokenizer { problem });
+    }
+    let facts = config.facts(id, file_bytes);
+    Ok(Loaded { config, weights, tokenizer, facts, self_check: None })
+}

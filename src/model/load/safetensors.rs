@@ -1,0 +1,233 @@
+//! Weights from safetensors files and back.
+//!
+//! The `safetensors` crate checks that the tensors of a file lie one after another without holes or overlap and fill it
+//! exactly. On top of that the header is capped far below the crate's limit, only f32, f16 and bf16 are read, and every
+//! tensor must be one the configuration asks for, in its shape, with finite values.
+
+use super::files::Files;
+use super::names::{self, HEAD, Stored};
+use crate::hook::Array;
+use crate::model::config::{Config, Pairing, Positions};
+use crate::model::weights::Weights;
+use crate::{Error, Result};
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest header that is read; a header of 1 MiB names several thousand tensors.
+const LONGEST_HEADER: u64 = 1 << 20;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// How saved weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a 32-bit float.
+    Bf16,
+}
+
+/// Reads the weights of `config` from `model.safetensors` or from the shards its index names; → weights, bytes read.
+pub(super) fn read(config: &Config, files: &Files) -> Result<(Weights, usize)> {
+    let mut arrays = BTreeMap::new();
+    let mut bytes_read = 0;
+    for shard in shards(files)? {
+        let bytes = files.need(&shard)?;
+        bytes_read += bytes.len();
+        read_shard(config, &shard, bytes, &mut arrays)?;
+    }
+    let file = if files.get(SINGLE).is_some() { SINGLE } else { INDEX };
+    let mut weights = Weights::default();
+    let shapes: BTreeMap<_, _> = config.manifest().into_iter().collect();
+    for stored in names::stored(config) {
+        let wrong = |problem: String| Error::Tensor { file: file.into(), tensor: stored.name.clone(), problem };
+        let array = arrays.remove(&stored.name).ok_or_else(|| wrong("is missing".into()))?;
+        let want: Vec<_> = stored.parts.iter().filter_map(|part| shapes.get(part)).collect();
+        take_apart(&stored, array, &want, &mut weights).map_err(wrong)?;
+    }
+    // Files of tied models may repeat the embedding as a head; anything else there would be silently lost.
+    if let Some(head) = arrays.remove(HEAD)
+        && weights.0.get("embed") != Some(&head)
+    {
+        let problem = "differs from the embedding, although tie_word_embeddings says they are one".into();
+        return Err(Error::Tensor { file: file.into(), tensor: HEAD.into(), problem });
+    }
+    match arrays.into_keys().next() {
+        Some(tensor) => {
+            let problem = "does not belong to a model of this configuration".into();
+            Err(Error::Tensor { file: file.into(), tensor, problem })
+        }
+        None => Ok((weights, bytes_read)),
+    }
+}
+
+/// The files the weights lie in.
+fn shards(files: &Files) -> Result<Vec<String>> {
+    if files.get(SINGLE).is_some() || files.get(INDEX).is_none() {
+        return Ok(vec![SINGLE.into()]);
+    }
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let index: Index = serde_json::from_slice(files.need(INDEX)?).map_err(|problem| Error::file(INDEX, problem))?;
+    Ok(index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+fn read_shard(config: &Config, file: &str, bytes: &[u8], arrays: &mut BTreeMap<String, Array>) -> Result<()> {
+    let header = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
+    match header {
+        Some(length) if length > LONGEST_HEADER => {
+            let problem =
+                format!("announces a header of {length} bytes; this is not a safetensors file, or too large a one");
+            return Err(Error::file(file, problem));
+        }
+        None => return Err(Error::file(file, "is too short for a safetensors file; download it again")),
+        Some(_) => {}
+    }
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|problem| Error::file(file, format!("is damaged or truncated ({problem}); download it again")))?;
+    for (full, view) in tensors.iter() {
+        let name = full.strip_prefix(names::prefix(config.family)).unwrap_or(full);
+        if names::is_buffer(config.family, name) {
+            continue;
+        }
+        let wrong = |problem: String| Error::Tensor { file: file.into(), tensor: full.into(), problem };
+        let array = array_from_view(&view).map_err(wrong)?;
+        if arrays.insert(name.into(), array).is_some() {
+            return Err(wrong("is there twice".into()));
+        }
+    }
+    Ok(())
+}
+
+/// The values of a stored tensor as f32, or what is wrong with it.
+fn array_from_view(view: &TensorView<'_>) -> std::result::Result<Array, String> {
+    let data: Vec<f32> = match view.dtype() {
+        Dtype::F32 => view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        other => return Err(format!("is stored as {other:?}; supported are F32, F16 and BF16")),
+    };
+    match data.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(format!("holds {} at element {index}; the file is damaged", data[index])),
+        None => Ok(Array { shape: view.shape().to_vec(), data }),
+    }
+}
+
+/// Splits a stored tensor into its canonical parts of the shapes `want`.
+fn take_apart(
+    stored: &Stored,
+    array: Array,
+    want: &[&Vec<usize>],
+    weights: &mut Weights,
+) -> std::result::Result<(), String> {
+    let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
+    let columns: usize = want.iter().map(|shape| last(shape)).sum();
+    let mut whole = want.first().map_or(Vec::new(), |shape| shape.to_vec());
+    if let Some(size) = whole.last_mut() {
+        *size = columns;
+    }
+    let mut expected = whole.clone();
+    if stored.transposed {
+        expected.reverse();
+    }
+    if array.shape != expected {
+        return Err(format!("should be {expected:?} but is {:?}", array.shape));
+    }
+    let data = if stored.transposed { transpose(&array.data, expected[0], expected[1]) } else { array.data };
+    if let [part] = &stored.parts[..] {
+        weights.0.insert(part.clone(), Array { shape: whole, data });
+        return Ok(());
+    }
+    let mut first = 0;
+    for (part, shape) in stored.parts.iter().zip(want) {
+        let width = last(shape);
+        let columns_of = |row: &[f32]| row[first..first + width].to_vec();
+        let data = data.chunks_exact(columns.max(1)).flat_map(columns_of).collect();
+        weights.0.insert(part.clone(), Array { shape: shape.to_vec(), data });
+        first += width;
+    }
+    Ok(())
+}
+
+/// [rows, columns] → [columns, rows].
+pub(super) fn transpose(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| data[row * columns + column])).collect()
+}
+
+/// The bytes of a `model.safetensors` that [`super::load`] and Hugging Face's classes read.
+///
+/// # Errors
+/// [`Error::Tensor`] when a weight of `config` is missing or a value does not fit the precision; [`Error::Unsupported`]
+/// for adjacent rotary pairs, which that format cannot express.
+pub fn save_safetensors(config: &Config, weights: &Weights, precision: Precision) -> Result<Vec<u8>> {
+    weights.check(config, SINGLE)?;
+    if let Positions::Rotary { pairing: Pairing::Adjacent, .. } = config.positions {
+        let (key, expected, came) = ("pairing".into(), "half".into(), "adjacent".into());
+        return Err(Error::Unsupported { file: SINGLE.into(), key, expected, came });
+    }
+    let mut tensors = Vec::new();
+    for stored in names::stored(config) {
+        let parts = stored.parts.iter().map(|part| weights.get(part)).collect::<Result<Vec<_>>>()?;
+        let (shape, values) = put_together(&stored, &parts);
+        let full =
+            if stored.name == HEAD { HEAD.into() } else { format!("{}{}", names::prefix(config.family), stored.name) };
+        let (dtype, bytes) = encode(&values, precision).map_err(|value| Error::Tensor {
+            file: SINGLE.into(),
+            tensor: full.clone(),
+            problem: format!("holds {value}, too large for {precision:?}"),
+        })?;
+        tensors.push((full, dtype, shape, bytes));
+    }
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
+    });
+    let views =
+        views.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| Error::Internal(error.to_string()))?;
+    let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The stored form of canonical parts; the inverse of [`take_apart`].
+fn put_together(stored: &Stored, parts: &[&Array]) -> (Vec<usize>, Vec<f32>) {
+    let width = |part: &Array| part.shape.last().copied().unwrap_or(1);
+    let columns: usize = parts.iter().map(|part| width(part)).sum();
+    let rows = parts.first().map_or(0, |part| part.data.len() / width(part).max(1));
+    let mut values = Vec::with_capacity(rows * columns);
+    for row in 0..rows {
+        for part in parts {
+            values.extend_from_slice(&part.data[row * width(part)..(row + 1) * width(part)]);
+        }
+    }
+    let matrix = parts.first().is_some_and(|part| part.shape.len() == 2);
+    match (matrix, stored.transposed) {
+        (false, _) => (vec![columns], values),
+        (true, false) => (vec![rows, columns], values),
+        (true, true) => (vec![columns, rows], transpose(&values, rows, columns)),
+    }
+}
+
+/// Little-endian bytes, or the first value that overflows.
+fn encode(values: &[f32], precision: Precision) -> std::result::Result<(Dtype, Vec<u8>), f32> {
+    let fits = |value: &f32| match precision {
+        Precision::F32 => value.is_finite(),
+        Precision::F16 => f16::from_f32(*value).is_finite(),
+        Precision::Bf16 => bf16::from_f32(*value).is_finite(),
+    };
+    if let Some(value) = values.iter().find(|value| !fits(value)) {
+        return Err(*value);
+    }
+    Ok(match precision {
+        Precision::F32 => (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Precision::F16 => (Dtype::F16, values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
+        Precision::Bf16 => {
+            (Dtype::BF16, values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect())
+        }
+    })
+}
