@@ -33,7 +33,7 @@
 //! Vaswani et al., "Attention Is All You Need", 2017, equation 1, read from the text. `off_by_one` adds one to the
 //! denominator, an implicit extra key with score zero and value zero, as in Miller, "Attention Is Off By One", 2023.
 
-use super::{Law, Mechanism, Normalizer, Paper, Plug, Rows, Grid, Tolerance, Weighted};
+use super::{Grid, Law, MASKED, Mechanism, Normalizer, Paper, Plug, Rows, Tolerance, Weighted};
 use crate::catalogue::Provenance;
 use crate::spec::Value;
 
@@ -53,15 +53,16 @@ impl Normalizer for Softmax {
     type Params = SoftmaxParams;
 
     fn weigh(p: &SoftmaxParams, _at: &Grid, rows: Rows) -> Weighted {
-        let keep = rows.keep.float();
-        let s = rows.scores / p.temperature;
-        let m = s.clone().max_dim(3);
+        let top = rows.scores.clone().detach().max_dim(3); // [B,H,Q,1]; m cancels, so no gradient flows through it
+        // A row that keeps nothing has only MASKED scores, whose exponents would all be one.
+        let live = top.clone().greater_elem(MASKED / 2.0).float();
+        let s = if p.temperature == 1.0 { rows.scores } else { rows.scores / p.temperature };
+        let m = top / p.temperature;
         let m = if p.off_by_one { m.clamp_min(0.0) } else { m };
-        // Multiplying by `keep` makes a row that keeps nothing zero: its maximum is MASKED, its exponents are one.
-        let e = (s - m.clone()).exp() * keep;
+        let e = (s - m.clone()).exp();
         let sum = e.clone().sum_dim(3);
         let sum = if p.off_by_one { sum + m.neg().exp() } else { sum };
-        Weighted { pattern: e / sum.clamp_min(f32::MIN_POSITIVE), slot: None }
+        Weighted { pattern: e * (live / sum.clamp_min(f32::MIN_POSITIVE)), slot: None }
     }
 }
 
@@ -83,7 +84,10 @@ pub const MECHANISM: Mechanism = Mechanism {
         Law::Causal,
         Law::RowsSumToOne(&[]),
         Law::ShiftInvariant(&[]),
-        Law::ReducesTo { other: "softmax", at: &[("temperature", Value::Real(1.0)), ("off_by_one", Value::Flag(false))] },
+        Law::ReducesTo {
+            other: "softmax",
+            at: &[("temperature", Value::Real(1.0)), ("off_by_one", Value::Flag(false))],
+        },
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/softmax.wgsl")),

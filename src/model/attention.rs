@@ -19,7 +19,7 @@ pub struct Attended {
 /// Scores of rotated `q` [B,H,Q,D] on `k` [B,G,K,D]: scale · q·kᵀ → [B,H,Q,K].
 pub fn scores(q: Tensor<4>, k: Tensor<4>, scale: f32) -> Tensor<4> {
     let heads = q.dims()[1];
-    q.matmul(share_heads(k, heads).swap_dims(2, 3)) * scale
+    (q * scale).matmul(share_heads(k, heads).swap_dims(2, 3))
 }
 
 /// Mods, masks and normaliser on raw `scores` [B,H,Q,K]; `inputs` are those of the normaliser, in its order.
@@ -31,13 +31,18 @@ pub fn weigh(stack: &Stack, at: &Grid, scores: Tensor<4>, q: Tensor<4>, scale: f
             scores = score(&placed.values, at, scores);
         }
     }
-    let mut keep = at.causal().expand(shape);
+    // Expanded last: without head-dependent masks everything before is one [1,1,Q,K].
+    let mut keep = at.causal();
     for placed in &stack.mask_mods {
         if let Twin::Mask(mask) = placed.mechanism.plug.twin {
-            keep = keep.bool_and(mask(&placed.values, at).expand(shape));
+            let mask = mask(&placed.values, at);
+            let common: [usize; 4] = std::array::from_fn(|axis| keep.dims()[axis].max(mask.dims()[axis]));
+            keep = keep.expand(common).bool_and(mask.expand(common));
         }
     }
-    let scores = scores.mask_fill(keep.clone().bool_not(), MASKED);
+    let drop = keep.clone().bool_not().expand(shape);
+    let keep = keep.expand(shape);
+    let scores = scores.mask_fill(drop, MASKED);
     normalize(stack, at, scores, keep, q, scale, inputs)
 }
 
