@@ -1,0 +1,32 @@
+// rms_norm: divides each row by its root mean square.
+//
+// Computes  y = x / √(mean(x²) + epsilon) · gain
+// Reads     x [R,M]   gain [M]
+// Writes    y [R,M]
+// Grid      x rows; LANES
+// Twin      src/model/text.rs
+#import reduce
+
+struct Shape {
+    width: u32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [R,M]
+@group(0) @binding(2) var<storage, read> gain: array<f32>; // [M]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [R,M]
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let start = group.x * shape.width;
+    var part = Fold(0.0, 0.0);
+    for (var m = lane; m < shape.width; m += LANES) {
+        part.sum += x[start + m] * x[start + m];
+    }
+    let mean = reduce(lane, part).sum / f32(shape.width);
+    let factor = 1.0 / sqrt(mean + shape.epsilon);
+    for (var m = lane; m < shape.width; m += LANES) {
+        y[start + m] = x[start + m] * factor * gain[m];
+    }
+}

@@ -1,0 +1,4 @@
+// load_heads: x lies head-first, [H,R,D], and is read as [R,H·D].
+fn load(row: u32, i: u32) -> u32 {
+    return (i / shape.width * shape.rows + row) * shape.width + i % shape.width;
+}

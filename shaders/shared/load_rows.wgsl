@@ -1,0 +1,4 @@
+// load_rows: x lies row after row, [R,I].
+fn load(row: u32, i: u32) -> u32 {
+    return row * shape.inner + i;
+}

@@ -1,0 +1,27 @@
+// reduce: maximum and sum over the lanes of a workgroup.
+//
+// A tree in fixed order, so that two runs agree to the bit. Every lane must call it.
+#import lanes
+
+struct Fold {
+    max: f32,
+    sum: f32,
+}
+
+var<workgroup> reduce_scratch: array<vec2<f32>, LANES>;
+
+fn reduce(lane: u32, part: Fold) -> Fold {
+    // Readers of the previous result are done before it is overwritten.
+    workgroupBarrier();
+    reduce_scratch[lane] = vec2<f32>(part.max, part.sum);
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
+        if (lane < half) {
+            let mine = reduce_scratch[lane];
+            let other = reduce_scratch[lane + half];
+            reduce_scratch[lane] = vec2<f32>(max(mine.x, other.x), mine.y + other.y);
+        }
+        workgroupBarrier();
+    }
+    return Fold(reduce_scratch[0].x, reduce_scratch[0].y);
+}

@@ -1,0 +1,139 @@
+// attend_rows: one row of attention under a stack of mechanisms.
+//
+// Computes  scores = mask(mod(scale · q·k))   pattern = normalize(scores)   z = pattern·v + slot · slot value
+// Reads     q [B,H,Q,D]   k, v [B,G,K,D], rotated where the family rotates
+// Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps and rows
+// Grid      x query rows, y batch × heads shown; LANES
+// Twin      src/model/attention.rs
+#import lanes
+#import masked
+#import pair
+#import row
+#slot capture
+
+struct Shape {
+    layer: u32,
+    batch: u32,
+    heads: u32,
+    kv_heads: u32,
+    queries: u32,
+    keys: u32,
+    width: u32,
+    first_query: u32,
+    first_head: u32,
+    shown: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]
+@group(0) @binding(2) var<storage, read> k: array<f32>; // [B,G,K,D]
+@group(0) @binding(3) var<storage, read> v: array<f32>; // [B,G,K,D]
+@group(0) @binding(4) var<storage, read_write> z: array<f32>; // [B,N,Q,D]
+
+const MOST_KEYS: u32 = 2048u;
+
+// Scores of the row, then what each round makes of them. A lane touches only its own keys until z is mixed.
+var<workgroup> line: array<f32, MOST_KEYS>;
+var<workgroup> mix_scratch: array<f32, LANES>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let batch = group.y / shape.shown;
+    let head = shape.first_head + group.y % shape.shown;
+    let kv_head = head / (shape.heads / shape.kv_heads);
+    let row = Row(shape.layer, head, shape.heads, shape.first_query + group.x, shape.keys, shape.width, shape.scale);
+    let q_start = ((batch * shape.heads + head) * shape.queries + group.x) * shape.width;
+    let k_start = (batch * shape.kv_heads + kv_head) * shape.keys * shape.width;
+    let row_index = group.y * shape.queries + group.x;
+    let pairs = shape.batch * shape.shown * shape.queries * shape.keys;
+    // Keys beyond the query are never kept; only a capture says so.
+    let seen = min(shape.keys, row.query + 1u);
+
+    for (var d = lane; d < shape.width; d += LANES) {
+        query_row[d] = q[q_start + d];
+    }
+    workgroupBarrier();
+    for (var key = lane; key < shape.keys; key += LANES) {
+        let pair = Pair(shape.layer, head, shape.heads, row.query, key);
+        var keep = key < seen;
+        if (keep) {
+            #slot keep
+        }
+        var s = MASKED;
+        if (keep) {
+            s = 0.0;
+            for (var d = 0u; d < shape.width; d++) {
+                s += query_row[d] * k[k_start + key * shape.width + d];
+            }
+            s *= shape.scale;
+            #slot score
+        }
+        line[key] = s;
+        capture_score(row_index * shape.keys + key, s);
+    }
+
+    // Weight beside the keys takes part in the rounds like one more key.
+    var slot = MASKED;
+    var rounds = 0u;
+    #slot slot
+    #slot rounds
+    var max_score = MASKED;
+    var total = 0.0;
+    for (var round = 0u; round < rounds; round++) {
+        var part = Fold(slot, select(0.0, slot, lane == 0u && slot != MASKED));
+        for (var key = lane; key < seen; key += LANES) {
+            let x = line[key];
+            if (x != MASKED) {
+                part = Fold(max(part.max, x), part.sum + x);
+            }
+        }
+        let fold = reduce(lane, part);
+        max_score = select(max_score, fold.max, round == 0u);
+        total = fold.sum;
+        for (var key = lane; key < seen; key += LANES) {
+            var x = line[key];
+            if (x != MASKED) {
+                #slot step
+                line[key] = x;
+            }
+        }
+        if (slot != MASKED) {
+            var x = slot;
+            #slot step
+            slot = x;
+        }
+    }
+    var slot_weight = 0.0;
+    #slot slot_weight
+    for (var key = lane; key < shape.keys; key += LANES) {
+        capture_weight(row_index * shape.keys + key, pairs, line[key]);
+    }
+    if (lane == 0u) {
+        capture_row(row_index, slot_weight, max_score, total);
+    }
+    workgroupBarrier();
+
+    // Narrow heads leave lanes over: they share the keys and add up their parts.
+    for (var first = 0u; first < shape.width; first += LANES) {
+        let span = min(shape.width - first, LANES);
+        let parts = LANES / span;
+        let d = first + lane % span;
+        var value = 0.0;
+        for (var key = lane / span; key < seen && lane / span < parts; key += parts) {
+            if (line[key] != MASKED) {
+                value += line[key] * v[k_start + key * shape.width + d];
+            }
+        }
+        mix_scratch[lane] = value;
+        workgroupBarrier();
+        if (lane < span) {
+            for (var part = 1u; part < parts; part++) {
+                value += mix_scratch[lane + part * span];
+            }
+            #slot slot_value
+            z[row_index * shape.width + d] = value;
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,99 @@
+// matmul: rows of activations times a weight matrix, plus bias, and what is done with the product.
+//
+// Computes  y = x·w + b; the slots say how x and w lie and where y goes
+// Reads     x [R,I]   w [I,C]   b [C], zeros where a layer has none
+// Writes    what the store slot declares
+// Grid      x tiles of columns, y tiles of rows; 16 × 8, each invocation 4 × 4 entries
+// Twin      src/model/text.rs
+#slot load
+#slot weight
+#slot store
+
+struct Shape {
+    rows: u32,
+    inner: u32,
+    columns: u32,
+    heads: u32,
+    kv_heads: u32,
+    width: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [R,I]
+@group(0) @binding(2) var<storage, read> w: array<f32>; // [I,C]
+@group(0) @binding(3) var<storage, read> b: array<f32>; // [C]
+
+const TILE_ROWS: u32 = 32u;
+const TILE_COLUMNS: u32 = 64u;
+const TILE_INNER: u32 = 16u;
+const GROUP: u32 = 128u;
+
+var<workgroup> tile_x: array<vec4<f32>, 128>; // [TILE_INNER, TILE_ROWS / 4]
+var<workgroup> tile_w: array<vec4<f32>, 256>; // [TILE_INNER, TILE_COLUMNS / 4]
+
+fn x_at(row: u32, i: u32) -> f32 {
+    // Out-of-range entries are zero, so that the inner loop needs no guard.
+    if (row >= shape.rows || i >= shape.inner) {
+        return 0.0;
+    }
+    return x[load(row, i)];
+}
+
+fn w_at(i: u32, column: u32) -> f32 {
+    if (i >= shape.inner || column >= shape.columns) {
+        return 0.0;
+    }
+    return w[weight(i, column)];
+}
+
+fn finish(row: u32, column: u32, sum: vec4<f32>) {
+    if (row >= shape.rows) {
+        return;
+    }
+    var y = sum;
+    for (var c = 0u; c < 4u && column + c < shape.columns; c++) {
+        y[c] += b[column + c];
+    }
+    store(row, column, y);
+}
+
+@compute @workgroup_size(16, 8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let lane = local.y * 16u + local.x;
+    let first_row = group.y * TILE_ROWS;
+    let first_column = group.x * TILE_COLUMNS;
+    var sum_0 = vec4<f32>();
+    var sum_1 = vec4<f32>();
+    var sum_2 = vec4<f32>();
+    var sum_3 = vec4<f32>();
+    for (var start = 0u; start < shape.inner; start += TILE_INNER) {
+        for (var n = lane; n < TILE_INNER * TILE_ROWS / 4u; n += GROUP) {
+            let i = start + n % TILE_INNER;
+            let row = n / TILE_INNER * 4u;
+            let at = first_row + row;
+            tile_x[n % TILE_INNER * (TILE_ROWS / 4u) + row / 4u] =
+                vec4<f32>(x_at(at, i), x_at(at + 1u, i), x_at(at + 2u, i), x_at(at + 3u, i));
+        }
+        for (var n = lane; n < TILE_INNER * TILE_COLUMNS / 4u; n += GROUP) {
+            let i = start + n / (TILE_COLUMNS / 4u);
+            let at = first_column + n % (TILE_COLUMNS / 4u) * 4u;
+            tile_w[n] = vec4<f32>(w_at(i, at), w_at(i, at + 1u), w_at(i, at + 2u), w_at(i, at + 3u));
+        }
+        workgroupBarrier();
+        for (var i = 0u; i < TILE_INNER; i++) {
+            let rows_x = tile_x[i * (TILE_ROWS / 4u) + local.y];
+            let columns_w = tile_w[i * (TILE_COLUMNS / 4u) + local.x];
+            sum_0 += rows_x.x * columns_w;
+            sum_1 += rows_x.y * columns_w;
+            sum_2 += rows_x.z * columns_w;
+            sum_3 += rows_x.w * columns_w;
+        }
+        workgroupBarrier();
+    }
+    let row = first_row + local.y * 4u;
+    let column = first_column + local.x * 4u;
+    finish(row, column, sum_0);
+    finish(row + 1u, column, sum_1);
+    finish(row + 2u, column, sum_2);
+    finish(row + 3u, column, sum_3);
+}

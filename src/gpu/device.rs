@@ -1,0 +1,273 @@
+//! The device: one owner of adapter, queue and compiled kernels, and the record of what goes wrong.
+//!
+//! Nothing here panics or is lost: errors are caught by a scope around the work that causes them; what no scope catches,
+//! and the loss of the device, is recorded and reported by the next call. Limits are asked for as min(adapter, need), so a
+//! device is got wherever an adapter is, and a plan that needs more is refused by name.
+
+use super::kernel::Kernel;
+use super::link::{Access, Linked};
+use super::signal::signal;
+use crate::outcome::Tier;
+use crate::{Error, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+/// What is asked of the adapter beyond the WebGPU minimum, where it has it: the largest weight of GPT-2 fits one binding.
+const WANTED_BYTES: u64 = 1 << 30;
+
+/// A GPU, ready to run kernels.
+pub struct Device {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    /// Adapter name.
+    pub adapter: String,
+    /// Whether the adapter is software, so that its speed says nothing.
+    pub software: bool,
+    /// How well it is supported.
+    pub tier: Tier,
+    trouble: Arc<Mutex<Trouble>>,
+    compiled: RefCell<HashMap<String, Rc<Compiled>>>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    lost: Option<String>,
+    uncaptured: Option<String>,
+}
+
+/// A kernel the device has accepted.
+pub(super) struct Compiled {
+    pub(super) linked: Linked,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+fn gpu(problem: impl Into<String>) -> Error {
+    Error::Gpu { problem: problem.into() }
+}
+
+impl Device {
+    /// Asks for an adapter and a device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] saying which step refused: no API or no adapter, limits, the device itself.
+    pub async fn open() -> Result<Self> {
+        let mut description = wgpu::InstanceDescriptor::new_without_display_handle();
+        description.backends = wgpu::Backends::PRIMARY;
+        let instance = wgpu::Instance::new(description);
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance.request_adapter(&options).await.map_err(|_| gpu(NO_ADAPTER))?;
+        let limits = limits(&adapter.limits())?;
+        let f16 = adapter.features().contains(wgpu::Features::SHADER_F16);
+        let info = adapter.get_info();
+        let description =
+            wgpu::DeviceDescriptor { label: Some("attnscope"), required_limits: limits, ..Default::default() };
+        let refused = |error| gpu(format!("the adapter {} refused a device: {error}", info.name));
+        let (device, queue) = adapter.request_device(&description).await.map_err(refused)?;
+        let trouble = Arc::new(Mutex::new(Trouble::default()));
+        let record = trouble.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut trouble) = record.lock() {
+                trouble.uncaptured.get_or_insert(error.to_string());
+            }
+        }));
+        let record = trouble.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if let Ok(mut trouble) = record.lock() {
+                trouble.lost.get_or_insert(format!("{message} ({reason:?})"));
+            }
+        });
+        Ok(Self {
+            adapter: name(&info),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            tier: if f16 { Tier::WebGpuF16 } else { Tier::WebGpu },
+            device,
+            queue,
+            trouble,
+            compiled: RefCell::default(),
+        })
+    }
+
+    /// Why the device can no longer be used, when it was lost; a new one must be opened and weights uploaded again.
+    pub fn lost(&self) -> Option<String> {
+        self.trouble.lock().ok().and_then(|trouble| trouble.lost.clone())
+    }
+
+    /// Gives the device back; what is under way fails with a clear error.
+    pub fn close(&self) {
+        self.device.destroy();
+    }
+
+    /// Largest buffer a kernel can bind, in bytes.
+    pub fn most_bytes(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Reports what was recorded since the last call.
+    pub(super) fn check(&self) -> Result<()> {
+        let Ok(mut trouble) = self.trouble.lock() else { return Ok(()) };
+        if let Some(reason) = &trouble.lost {
+            return Err(gpu(format!("the device was lost: {reason}; it must be opened again")));
+        }
+        trouble.uncaptured.take().map_or(Ok(()), |problem| Err(gpu(problem)))
+    }
+
+    /// Runs `work`, which must not wait, and reports any error it caused on the device.
+    pub(super) async fn scoped<T>(&self, work: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T) -> Result<T> {
+        self.check()?;
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = work(&self.device, &self.queue);
+        // All are popped before anything is awaited: scopes are a stack that other work must not find half open.
+        let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
+        if memory.await.is_some() {
+            return Err(gpu("out of memory; use a shorter prompt or a smaller model"));
+        }
+        if let Some(error) = validation.await.or(internal.await) {
+            return Err(gpu(error.to_string()));
+        }
+        self.check()?;
+        Ok(made)
+    }
+
+    /// The compiled kernel, compiled on first use. A kernel that the device does not accept is never run.
+    pub(super) async fn compile(&self, kernel: &Kernel) -> Result<Rc<Compiled>> {
+        let id = kernel.id();
+        if let Some(found) = self.compiled.borrow().get(&id) {
+            return Ok(found.clone());
+        }
+        let compiled = Rc::new(self.build(&id, kernel.link()?).await?);
+        self.compiled.borrow_mut().insert(id, compiled.clone());
+        Ok(compiled)
+    }
+
+    async fn build(&self, id: &str, linked: Linked) -> Result<Compiled> {
+        let entries: Vec<_> =
+            (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
+        let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
+        let module = self
+            .scoped(|device, _| device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source }));
+        let module = match module.await {
+            Ok(module) => module,
+            // Validation of the text fails the scope; only the module itself can say where.
+            Err(error) => return Err(self.locate(id, &linked).await.unwrap_or(error)),
+        };
+        let (layout, pipeline) = self
+            .scoped(|device, _| {
+                let layout = device
+                    .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(id), entries: &entries });
+                let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                    label: Some(id),
+                    bind_group_layouts: &[Some(&layout)],
+                    immediate_size: 0,
+                });
+                let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(id),
+                    layout: Some(&pipeline_layout),
+                    module: &module,
+                    entry_point: Some("main"),
+                    compilation_options: Default::default(),
+                    cache: None,
+                });
+                (layout, pipeline)
+            })
+            .await
+            .map_err(|error| linked.fault(1, error))?;
+        Ok(Compiled { linked, pipeline, layout })
+    }
+
+    /// The first compile error of a program, at the line of the file it came from.
+    async fn locate(&self, id: &str, linked: &Linked) -> Option<Error> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
+        let popped = scope.pop();
+        let report = module.get_compilation_info().await;
+        popped.await;
+        let error =
+            report.messages.into_iter().find(|message| message.message_type == wgpu::CompilationMessageType::Error)?;
+        let line = error.location.map_or(1, |location| location.line_number as usize);
+        Some(linked.fault(line, error.message))
+    }
+
+    /// The values of a buffer that was made for reading, once all submitted work is done.
+    pub(super) async fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>> {
+        let (sender, arrival) = signal();
+        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| sender.send(result));
+        // On the web this does nothing and the browser calls back; natively nothing happens without it.
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        polled.map_err(|error| gpu(format!("the device did not finish: {error}")))?;
+        let mapped = arrival.await;
+        self.check()?;
+        mapped
+            .ok_or_else(|| gpu("the device was lost while it computed"))?
+            .map_err(|error| gpu(format!("results could not be read: {error}")))?;
+        let view =
+            buffer.get_mapped_range(0..bytes).map_err(|error| gpu(format!("results could not be read: {error}")))?;
+        let values = bytemuck::pod_collect_to_vec(&view[..]);
+        drop(view);
+        buffer.unmap();
+        self.check()?;
+        Ok(values)
+    }
+}
+
+const NO_ADAPTER: &str = "no adapter; this browser has no WebGPU or has it switched off, or the system has no Vulkan, Metal \
+                          or D3D12 driver";
+
+/// min(adapter, need), or what the adapter lacks of the WebGPU minimum.
+fn limits(adapter: &wgpu::Limits) -> Result<wgpu::Limits> {
+    let mut limits = wgpu::Limits::defaults();
+    for (name, has, needs) in [
+        (
+            "storage buffers per kernel",
+            adapter.max_storage_buffers_per_shader_stage,
+            limits.max_storage_buffers_per_shader_stage,
+        ),
+        (
+            "bytes of workgroup memory",
+            adapter.max_compute_workgroup_storage_size,
+            limits.max_compute_workgroup_storage_size,
+        ),
+        (
+            "invocations per workgroup",
+            adapter.max_compute_invocations_per_workgroup,
+            limits.max_compute_invocations_per_workgroup,
+        ),
+    ] {
+        if has < needs {
+            return Err(gpu(format!("the adapter offers {has} {name}; {needs} are needed")));
+        }
+    }
+    limits.max_buffer_size = adapter.max_buffer_size.min(WANTED_BYTES).max(1);
+    limits.max_storage_buffer_binding_size = adapter.max_storage_buffer_binding_size.min(WANTED_BYTES).max(1);
+    // What the engine does not use is taken as it comes, so that it never is a reason to refuse.
+    Ok(limits.or_worse_values_from(adapter))
+}
+
+/// Browsers hide the name; then vendor and architecture are all there is.
+fn name(info: &wgpu::AdapterInfo) -> String {
+    let name = if info.name.is_empty() { &info.driver } else { &info.name };
+    if name.is_empty() { format!("{:?}", info.backend) } else { name.clone() }
+}
+
+fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
+    let ty = match access {
+        Access::Uniform => wgpu::BufferBindingType::Uniform,
+        Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,196 @@
+//! Running plans: buffers and bind groups that are kept, one encoder, one compute pass, one submit, one readback.
+
+use super::device::{Compiled, Device};
+use super::plan::{Plan, Step};
+use crate::{Error, Result};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// Buffers by name.
+pub(super) type Buffers = HashMap<String, wgpu::Buffer>;
+
+/// Uniform offsets must be multiples of this on every device.
+const SLOT_BYTES: usize = 256;
+
+/// What is kept between runs of plans of one kind.
+pub(super) struct Ready {
+    buffers: Buffers,
+    shapes: wgpu::Buffer,
+    steps: Vec<(Rc<Compiled>, wgpu::BindGroup)>,
+    staging: Option<wgpu::Buffer>,
+}
+
+/// A storage buffer that can be written, read and copied.
+pub(super) const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+const UNIFORM: wgpu::BufferUsages = wgpu::BufferUsages::UNIFORM.union(wgpu::BufferUsages::COPY_DST);
+
+impl Ready {
+    /// Buffers, bind groups and compiled kernels for `plan`; `resident` buffers are shared and not owned.
+    pub(super) async fn new(device: &Device, plan: &Plan, resident: &Buffers) -> Result<Self> {
+        let mut compiled = Vec::new();
+        for step in &plan.steps {
+            compiled.push(device.compile(&step.kernel).await?);
+        }
+        for (name, size) in &plan.buffers {
+            fits(device, name, size.words)?;
+        }
+        let (buffers, shapes) = device
+            .scoped(|device, _| {
+                let make = |(name, size): (&String, &super::plan::Size)| {
+                    let usage = if size.uniform { UNIFORM } else { STORAGE };
+                    (name.clone(), buffer(device, name, size.words, usage))
+                };
+                let buffers: Buffers = plan.buffers.iter().map(make).collect();
+                (buffers, buffer(device, "shapes", plan.steps.len() * SLOT_BYTES / 4, UNIFORM))
+            })
+            .await?;
+        let entries = plan.steps.iter().zip(&compiled).enumerate().map(|(index, (step, compiled))| {
+            compiled
+                .linked
+                .bindings
+                .iter()
+                .map(|binding| {
+                    if binding.name == "shape" {
+                        let size = std::num::NonZeroU64::new(compiled.linked.shape.len() as u64 * 4);
+                        let offset = (index * SLOT_BYTES) as u64;
+                        return Ok(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &shapes,
+                            offset,
+                            size,
+                        }));
+                    }
+                    let bound = step.binds.iter().find(|(name, _)| *name == binding.name).map(|(_, buffer)| buffer);
+                    let buffer = bound.and_then(|name| buffers.get(name).or_else(|| resident.get(name)));
+                    let missing =
+                        || Error::Internal(format!("{} has no buffer for {}", step.kernel.id(), binding.name));
+                    buffer.map(wgpu::Buffer::as_entire_binding).ok_or_else(missing)
+                })
+                .collect::<Result<Vec<_>>>()
+        });
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        let groups = device.scoped(|device, _| {
+            let group = |(resources, compiled): (Vec<wgpu::BindingResource<'_>>, Rc<Compiled>)| {
+                let entries: Vec<_> = (0..)
+                    .zip(resources)
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+                    .collect();
+                let description =
+                    wgpu::BindGroupDescriptor { label: None, layout: &compiled.layout, entries: &entries };
+                let group = device.create_bind_group(&description);
+                (compiled, group)
+            };
+            entries.into_iter().zip(compiled).map(group).collect()
+        });
+        let steps = groups.await?;
+        Ok(Self { buffers, shapes, steps, staging: None })
+    }
+
+    /// Writes `uploads`, runs every step of `plan` and returns what it reads, in its order.
+    pub(super) async fn run(
+        &mut self,
+        device: &Device,
+        plan: &Plan,
+        uploads: &BTreeMap<String, Vec<u32>>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let shapes = self.shapes_of(plan)?;
+        let total: usize = plan.reads.iter().map(|read| read.words).sum();
+        fits(device, "the results", total)?;
+        let kept = self.staging.take().filter(|staging| staging.size() as usize >= total * 4);
+        let this = &*self;
+        let staging = device
+            .scoped(|device, queue| {
+                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                let staging = kept.unwrap_or_else(|| buffer(device, "staging", total, usage));
+                queue.write_buffer(&this.shapes, 0, bytemuck::cast_slice(&shapes));
+                for (name, words) in uploads {
+                    if let Some(buffer) = this.buffers.get(name) {
+                        queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
+                    }
+                }
+                let mut encoder = device.create_command_encoder(&Default::default());
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                for (step, (compiled, group)) in plan.steps.iter().zip(&this.steps) {
+                    pass.set_pipeline(&compiled.pipeline);
+                    pass.set_bind_group(0, group, &[]);
+                    pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                }
+                drop(pass);
+                let mut place = 0;
+                for read in &plan.reads {
+                    if let Some(buffer) = this.buffers.get(&read.buffer) {
+                        let (first, bytes) = (read.first as u64 * 4, read.words as u64 * 4);
+                        encoder.copy_buffer_to_buffer(buffer, first, &staging, place, bytes);
+                    }
+                    place += read.words as u64 * 4;
+                }
+                queue.submit([encoder.finish()]);
+                staging
+            })
+            .await?;
+        let values = if total == 0 { Vec::new() } else { device.read(&staging, total as u64 * 4).await? };
+        self.staging = Some(staging);
+        let mut rest = values.as_slice();
+        let split = |read: &super::plan::Read| {
+            let (these, others) = rest.split_at_checked(read.words).unwrap_or((rest, &[]));
+            rest = others;
+            these.to_vec()
+        };
+        Ok(plan.reads.iter().map(split).collect())
+    }
+
+    /// The words of every shape uniform, each in its slot.
+    fn shapes_of(&self, plan: &Plan) -> Result<Vec<u32>> {
+        let same = plan.steps.len() == self.steps.len()
+            && plan.reads.iter().all(|read| self.buffers.contains_key(&read.buffer));
+        if !same {
+            return Err(Error::Internal("a plan was run on buffers made for another kind of plan".into()));
+        }
+        let mut words = vec![0; plan.steps.len() * SLOT_BYTES / 4];
+        for (slot, (step, (compiled, _))) in words.chunks_mut(SLOT_BYTES / 4).zip(plan.steps.iter().zip(&self.steps)) {
+            for (place, member) in slot.iter_mut().zip(&compiled.linked.shape) {
+                *place = shape_word(step, &member.name)?;
+            }
+        }
+        Ok(words)
+    }
+}
+
+fn shape_word(step: &Step, member: &str) -> Result<u32> {
+    let found = step.shape.iter().find(|(name, _)| *name == member);
+    found.map(|(_, word)| word.0).ok_or_else(|| Error::Internal(format!("{} is not told {member}", step.kernel.name)))
+}
+
+/// Uploads what stays on the device.
+pub(super) async fn upload(device: &Device, arrays: &BTreeMap<String, Vec<f32>>) -> Result<Buffers> {
+    for (name, values) in arrays {
+        fits(device, name, values.len())?;
+    }
+    let work = |device: &wgpu::Device, queue: &wgpu::Queue| {
+        let make = |(name, values): (&String, &Vec<f32>)| {
+            let made = buffer(device, name, values.len(), STORAGE);
+            queue.write_buffer(&made, 0, bytemuck::cast_slice(values));
+            (name.clone(), made)
+        };
+        arrays.iter().map(make).collect()
+    };
+    device.scoped(work).await
+}
+
+/// Refuses by name what the device cannot bind; browsers report it as a bare validation error.
+fn fits(device: &Device, name: &str, words: usize) -> Result<()> {
+    let (bytes, most) = (words as u64 * 4, device.most_bytes());
+    if bytes <= most {
+        return Ok(());
+    }
+    let problem =
+        format!("{name} needs {bytes} bytes and this device binds {most}; use a shorter prompt or the CPU engine");
+    Err(Error::Gpu { problem })
+}
+
+fn buffer(device: &wgpu::Device, name: &str, words: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    // Empty buffers cannot be bound.
+    let size = words.max(1) as u64 * 4;
+    device.create_buffer(&wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false })
+}

@@ -1,0 +1,56 @@
+//! A value that arrives later: what turns a callback of the GPU into something to await.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// The two ends. A sender that is dropped unused sends `None`.
+pub(super) fn signal<T>() -> (Sender<T>, Arrival<T>) {
+    let state = Arc::new(Mutex::new(State { value: None, done: false, waker: None }));
+    (Sender(state.clone()), Arrival(state))
+}
+
+struct State<T> {
+    value: Option<T>,
+    done: bool,
+    waker: Option<Waker>,
+}
+
+/// Sends once.
+pub(super) struct Sender<T>(Arc<Mutex<State<T>>>);
+
+/// Waits for what is sent.
+pub(super) struct Arrival<T>(Arc<Mutex<State<T>>>);
+
+impl<T> Sender<T> {
+    /// Sends the value; dropping the sender afterwards wakes whoever waits.
+    pub(super) fn send(self, value: T) {
+        if let Ok(mut state) = self.0.lock() {
+            state.value = Some(value);
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let Ok(mut state) = self.0.lock() else { return };
+        state.done = true;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Future for Arrival<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let Ok(mut state) = self.0.lock() else { return Poll::Ready(None) };
+        if state.done {
+            return Poll::Ready(state.value.take());
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}

@@ -1,0 +1,70 @@
+//! Every WGSL file of the engine, embedded. The one list; mechanisms bring their own text.
+
+use crate::{Error, Result};
+
+/// One WGSL file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Folder under `shaders/`: `shared`, `skeleton` or `model`.
+    pub folder: &'static str,
+    /// Stem.
+    pub name: &'static str,
+    /// The file.
+    pub text: &'static str,
+}
+
+macro_rules! sources {
+    ($($folder:ident { $($name:ident)+ })+) => {
+        /// Every file, folder by folder.
+        pub const ALL: &[Source] = &[$($(Source {
+            folder: stringify!($folder),
+            name: stringify!($name),
+            text: include_str!(concat!("../../shaders/", stringify!($folder), "/", stringify!($name), ".wgsl")),
+        },)+)+];
+    };
+}
+
+sources! {
+    shared {
+        capture_maps capture_none flat gelu gelu_tanh lanes load_heads load_rows masked pair reduce relu row silu
+        store_activated store_gated store_heads store_residual store_rows weight_columns weight_rows
+    }
+    skeleton { attend_rows matmul }
+    model { embed layer_norm result rms_norm rotate }
+}
+
+impl Source {
+    /// The file's path below the root.
+    pub fn path(&self) -> String {
+        format!("shaders/{}/{}.wgsl", self.folder, self.name)
+    }
+
+    /// Whether it is a whole kernel rather than a piece.
+    pub fn is_kernel(&self) -> bool {
+        self.folder != "shared"
+    }
+
+    /// The value of `const NAME: u32 = …u;` in the file, so that no tile size stands in two places.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the file has no such line.
+    pub fn constant(&self, name: &str) -> Result<u32> {
+        let value = |line: &str| line.strip_prefix(&format!("const {name}: u32 = "))?.strip_suffix("u;")?.parse().ok();
+        let missing = || Error::Internal(format!("{} has no constant {name}", self.path()));
+        self.text.lines().find_map(value).ok_or_else(missing)
+    }
+}
+
+/// A whole kernel by name.
+///
+/// # Errors
+/// [`Error::Internal`] when there is none.
+pub fn kernel(name: &str) -> Result<&'static Source> {
+    let found = ALL.iter().find(|source| source.is_kernel() && source.name == name);
+    found.ok_or_else(|| Error::Internal(format!("there is no kernel {name}")))
+}
+
+/// An importable piece by name.
+pub fn piece(name: &str) -> Option<&'static Source> {
+    ALL.iter().find(|source| !source.is_kernel() && source.name == name)
+}
