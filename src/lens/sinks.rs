@@ -144,16 +144,17 @@ pub struct Sinks {
 impl Sinks {
     /// Measures every head.
     pub fn new(patterns: &Patterns<'_>) -> Self {
-        let tokens = patterns.tokens;
-        let mut sinks = Self {
-            layers: patterns.layers,
-            heads: patterns.heads,
-            tokens,
-            proxied: patterns.rule == RowRule::Free,
-            renormalises: patterns.rule == RowRule::One,
-            ..Self::default()
-        };
-        for rows in patterns.iter() {
+        Self::of_heads(patterns.layers, patterns.heads, patterns.iter())
+    }
+
+    /// Measures heads that came one by one, layer by layer, as beyond [`crate::outcome::STORED_TOKENS`] tokens.
+    pub fn of_heads<'a>(layers: usize, heads: usize, rows: impl Iterator<Item = HeadRows<'a>>) -> Self {
+        let mut sinks = Self { layers, heads, renormalises: true, ..Self::default() };
+        for rows in rows {
+            let tokens = rows.tokens;
+            sinks.tokens = tokens;
+            sinks.proxied |= rows.rule == RowRule::Free;
+            sinks.renormalises &= rows.rule == RowRule::One;
             let raw = rows.all_shares();
             sinks.mass.push(masses(tokens, &raw));
             sinks.importance.push(importance(tokens, &raw));

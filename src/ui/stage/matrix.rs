@@ -64,7 +64,7 @@ pub fn Matrix(
 
     view! {
         <figure
-            class="mx" data-test="matrix" data-pane=column.word()
+            class="mx live" data-test="matrix" data-pane=column.word()
             data-head=move || scene.head.get().to_string()
             data-quantity=move || scene.quantity().word()
             data-tokens=move || geometry.with(|geometry| geometry.tokens)
@@ -74,7 +74,6 @@ pub fn Matrix(
             data-key=move || scene.cell.get().map(|cell| cell.key)
             data-value=move || value().map(|value| value.to_string())
             data-high=move || scaling.get().high.to_string()
-            class:stale=move || scene.store.stale.get()
         >
             <figcaption><Caption column/><span class="num muted" data-test="total">{total}</span></figcaption>
             <div

@@ -34,7 +34,7 @@ pub fn Profiles(
     let query = move || scene.cell.get().map(|cell| cell.query);
     let key = move || scene.cell.get().map(|cell| cell.key);
     view! {
-        <figure class="prof" data-test="profiles" data-pane=column.word()>
+        <figure class="prof live" data-test="profiles" data-pane=column.word()>
             <div class="sub"><strong>"Row: "<span class="mono">{move || token(query())}</span>" reads"</strong><span>"by key"</span></div>
             <Bars column along=Along::Row/>
             <div class="sub"><strong>"Column: "<span class="mono">{move || token(key())}</span>" is read by"</strong><span>"by query"</span></div>

@@ -271,7 +271,7 @@ impl Scene {
 }
 
 /// The pane A is compared with: the one on the wall, or B.
-fn other_pane(panes: usize, wall: usize) -> Option<usize> {
+pub fn other_pane(panes: usize, wall: usize) -> Option<usize> {
     (panes > 1).then(|| if (1..panes).contains(&wall) { wall } else { 1 })
 }
 

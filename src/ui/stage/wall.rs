@@ -95,8 +95,24 @@ fn single(metric: Metric, rows: &HeadRows<'_>, position: usize) -> f32 {
     }
 }
 
-fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
+/// Every head, layer by layer.
+pub fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
     (0..layers).flat_map(move |layer| (0..heads).map(move |head| Head { layer, head }))
+}
+
+/// Beyond the stored size: asks for the next head of a pane that has not come, one at a time, so that a newer run never
+/// waits for more than one. Whether one is still missing.
+pub fn request_missing(store: Store, pane: usize) -> bool {
+    let sizes = store.outcome.with(|outcome| outcome.as_ref().map(|o| (o.model.layers, o.model.heads, o.tokens.len())));
+    let Some((layers, heads, _)) = sizes.filter(|(_, _, tokens)| *tokens > STORED_TOKENS) else { return false };
+    let missing = every(layers, heads).find(|head| {
+        let fetched = store.head(pane, *head);
+        fetched.pending || (fetched.value.is_none() && fetched.trouble.is_none())
+    });
+    if let Some(head) = missing {
+        store.request_head(pane, head);
+    }
+    missing.is_some()
 }
 
 /// Every layer and head.
@@ -135,21 +151,9 @@ pub fn HeadWall() -> impl IntoView {
     let largest =
         Memo::new(move |_| values.with(|values| values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max)));
 
-    // Beyond the stored size, one head after the other.
     Effect::new(move |_| {
         store.run.track();
-        let (layers, heads, tokens) = shape.get();
-        if tokens <= STORED_TOKENS {
-            return;
-        }
-        let pane = pane.get();
-        let missing = every(layers, heads).find(|head| {
-            let fetched = store.head(pane, *head);
-            fetched.pending || (fetched.value.is_none() && fetched.trouble.is_none())
-        });
-        if let Some(head) = missing {
-            store.request_head(pane, head);
-        }
+        request_missing(store, pane.get());
     });
 
     let frame = NodeRef::<Div>::new();
@@ -303,7 +307,7 @@ pub fn HeadWall() -> impl IntoView {
                 </div>
             </header>
             <div
-                class="wall" role="group" node_ref=frame class:stale=move || store.stale.get() class:named=move || order.get() == Order::Layer
+                class="wall live" role="group" node_ref=frame class:named=move || order.get() == Order::Layer
                 aria-label=move || format!("Head wall, pane {}", pane_letter(pane.get()))
                 style=move || format!("height:{}px", layout.get().height())
                 on:pointerleave=move |_| store.preview.set(None)
