@@ -37,6 +37,17 @@ pub struct EngineFacts {
     pub self_check: Option<f32>,
 }
 
+/// Largest absolute difference of a logit that the start-up self-check allows: f32 sums in another order stay a hundred
+/// times below, a wrong kernel or a damaged weight lands far above.
+pub const SELF_CHECK_ALLOWED: f32 = 5e-3;
+
+impl EngineFacts {
+    /// Whether the self-check ran and passed; `None` before it ran.
+    pub fn self_check_passed(&self) -> Option<bool> {
+        self.self_check.map(|deviation| deviation <= SELF_CHECK_ALLOWED)
+    }
+}
+
 /// How well the device is supported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

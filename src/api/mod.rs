@@ -57,6 +57,8 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
+    /// The worker listens; sent once, with id 0.
+    Ready,
     /// The engine runs and the model is loaded.
     Opened {
         /// What computes.
@@ -100,6 +102,13 @@ pub enum Reply {
         /// One sentence.
         message: String,
     },
+}
+
+impl Reply {
+    /// The reply for an error.
+    pub fn failed(error: &crate::Error) -> Self {
+        Reply::Failed { code: error.code().into(), message: error.to_string() }
+    }
 }
 
 /// The live check of one law.

@@ -1,1 +1,209 @@
-//! Worker side of the protocol.
+//! Worker side of the protocol: a queue of commands, one at a time, latest wins.
+//!
+//! Messages are heard between forward passes, since a pass never waits. A newer [`Command::Run`] answers an older one
+//! that waits with `superseded` and stops one that runs before its next pane; head-role probes step aside for a run and
+//! start over after it. A panic is told to the page as a [`Reply::Failed`] with id 0, and the page restarts the worker.
+
+mod fetch;
+
+use super::{Command, LawReport, Reply};
+use crate::engine::{Choice, Engine};
+use crate::hook::Array;
+use crate::mechanism;
+use crate::model;
+use crate::{Error, Result};
+use gloo::timers::future::TimeoutFuture;
+use js_sys::{Array as List, Float32Array, Object, Reflect};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+
+/// A command that waits, with the number its reply must carry.
+struct Waiting {
+    id: u32,
+    command: Command,
+}
+
+struct Server {
+    scope: DedicatedWorkerGlobalScope,
+    queue: RefCell<VecDeque<Waiting>>,
+    busy: Cell<bool>,
+    engine: RefCell<Option<Engine>>,
+}
+
+/// A reply and the arrays beside it.
+type Answer = (Reply, Vec<Array>);
+
+/// Listens to the page; called once, when the worker starts.
+pub fn start() {
+    let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
+        return web_sys::console::error_1(&"the engine must run in a dedicated worker".into());
+    };
+    tell_panics(scope.clone());
+    let server = Rc::new(Server {
+        scope: scope.clone(),
+        queue: RefCell::default(),
+        busy: Cell::new(false),
+        engine: RefCell::new(None),
+    });
+    let hear = server.clone();
+    let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| hear.hear(&event.data()));
+    scope.set_onmessage(Some(listener.as_ref().unchecked_ref()));
+    // The worker listens as long as it lives.
+    listener.forget();
+    server.post(0, &Reply::Ready, Vec::new());
+}
+
+/// A panic traps the instance, and the page must hear of it before that: nothing else reports a trap inside a promise.
+fn tell_panics(scope: DedicatedWorkerGlobalScope) {
+    std::panic::set_hook(Box::new(move |info| {
+        console_error_panic_hook::hook(info);
+        let reply = Reply::failed(&Error::Internal(info.to_string()));
+        post(&scope, 0, &reply, Vec::new());
+    }));
+}
+
+impl Server {
+    fn hear(self: &Rc<Self>, message: &JsValue) {
+        let get = |key: &str| Reflect::get(message, &key.into()).unwrap_or_default();
+        let id = get("id").as_f64().unwrap_or_default() as u32;
+        let command = match serde_json::from_str::<Command>(&get("json").as_string().unwrap_or_default()) {
+            Ok(command) => command,
+            Err(error) => return self.fail(id, &Error::parse("command", error)),
+        };
+        if matches!(command, Command::Run { .. }) {
+            self.supersede();
+        }
+        self.queue.borrow_mut().push_back(Waiting { id, command });
+        if !self.busy.replace(true) {
+            let server = self.clone();
+            spawn_local(async move { server.work().await });
+        }
+    }
+
+    /// Answers every run that waits.
+    fn supersede(&self) {
+        let runs = |waiting: &Waiting| matches!(waiting.command, Command::Run { .. });
+        let (old, kept): (Vec<_>, Vec<_>) = self.queue.borrow_mut().drain(..).partition(runs);
+        self.queue.borrow_mut().extend(kept);
+        old.iter().for_each(|waiting| self.fail(waiting.id, &Error::Superseded));
+    }
+
+    /// Works until nothing waits.
+    async fn work(self: Rc<Self>) {
+        loop {
+            let Some(next) = self.queue.borrow_mut().pop_front() else { break };
+            let answer = self.answer(next.id, &next.command).await;
+            match answer {
+                Ok((reply, arrays)) => self.post(next.id, &reply, arrays),
+                // Probes that stepped aside start over, behind the run they made way for.
+                Err(Error::Superseded) if matches!(next.command, Command::Roles { .. }) => {
+                    self.queue.borrow_mut().push_back(next);
+                }
+                Err(error) => self.fail(next.id, &error),
+            }
+        }
+        self.busy.set(false);
+    }
+
+    async fn answer(&self, id: u32, command: &Command) -> Result<Answer> {
+        // Only the one command under way uses the engine; it is put back whatever comes of it.
+        let mut engine = self.engine.take();
+        let answer = match command {
+            Command::Open { model, base, engine: choice } => {
+                // The old model goes before the new one comes, so that both never stand in memory.
+                engine = None;
+                match self.open(id, model, base, choice).await {
+                    Ok(opened) => {
+                        let reply = Reply::Opened { engine: opened.facts(), model: opened.model().clone() };
+                        engine = Some(opened);
+                        Ok((reply, Vec::new()))
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Command::Laws { mechanism } => laws(mechanism).map(|laws| (Reply::Laws { laws }, Vec::new())),
+            command => match &mut engine {
+                Some(engine) => self.ask(engine, command).await,
+                None => Err(Error::Unknown {
+                    what: "model",
+                    name: "so far".into(),
+                    remedy: "wait until one is loaded".into(),
+                }),
+            },
+        };
+        self.engine.replace(engine);
+        answer
+    }
+
+    async fn open(&self, call: u32, id: &str, base: &str, choice: &str) -> Result<Engine> {
+        let choice: Choice = choice.parse()?;
+        let progress = |bytes, total| self.post(call, &Reply::Progress { bytes, total }, Vec::new());
+        let files = fetch::model(&self.scope, base, id, progress).await?;
+        Engine::new(model::load(id, &files)?, choice).await
+    }
+
+    /// What needs a model.
+    async fn ask(&self, engine: &mut Engine, command: &Command) -> Result<Answer> {
+        // Waiting even for no time lets the browser deliver what the page has sent meanwhile.
+        let newer_run = async || {
+            TimeoutFuture::new(0).await;
+            self.queue.borrow().iter().any(|waiting| matches!(waiting.command, Command::Run { .. }))
+        };
+        match command {
+            Command::Run { experiment } => {
+                let mut outcome = engine.run(experiment, newer_run).await?;
+                let (mut named, mut arrays) = (Vec::new(), Vec::new());
+                for (index, pane) in outcome.panes.iter_mut().enumerate() {
+                    for (name, array) in std::mem::take(&mut pane.arrays) {
+                        named.push((index, name, array.shape.clone()));
+                        arrays.push(array);
+                    }
+                }
+                Ok((Reply::Ran { outcome, arrays: named }, arrays))
+            }
+            Command::Head { pane, head } => {
+                let maps = engine.head(*pane, *head).await?;
+                let tokens = maps.pattern.shape.first().copied().unwrap_or(0);
+                Ok((Reply::Head { tokens }, vec![maps.scores, maps.pattern, maps.value_norms]))
+            }
+            Command::Roles { experiment, pane } => {
+                Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))
+            }
+            Command::Open { .. } | Command::Laws { .. } => Err(Error::Internal("a command went astray".into())),
+        }
+    }
+
+    fn fail(&self, id: u32, error: &Error) {
+        self.post(id, &Reply::failed(error), Vec::new());
+    }
+
+    fn post(&self, id: u32, reply: &Reply, arrays: Vec<Array>) {
+        post(&self.scope, id, reply, arrays);
+    }
+}
+
+fn laws(id: &str) -> Result<Vec<LawReport>> {
+    mechanism::laws::check(mechanism::by_id(id)?)
+}
+
+/// Posts `{ id, json, buffers }`; the buffers change hands without a copy.
+fn post(scope: &DedicatedWorkerGlobalScope, id: u32, reply: &Reply, arrays: Vec<Array>) {
+    let json = serde_json::to_string(reply)
+        .unwrap_or_else(|_| r#"{"reply":"failed","code":"internal","message":"a reply cannot be written"}"#.into());
+    let buffers = List::new();
+    for array in arrays {
+        buffers.push(&Float32Array::from(array.data.as_slice()).buffer());
+    }
+    let message = Object::new();
+    for (key, value) in [("id", JsValue::from(id)), ("json", json.into()), ("buffers", buffers.clone().into())] {
+        // Setting a property of a plain object of our own cannot fail.
+        let _ = Reflect::set(&message, &key.into(), &value);
+    }
+    if let Err(error) = scope.post_message_with_transfer(&message, &buffers) {
+        web_sys::console::error_2(&"a reply cannot be posted:".into(), &error);
+    }
+}

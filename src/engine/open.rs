@@ -1,0 +1,289 @@
+//! The engine itself: opened on a loaded model, then asked.
+
+use super::check::Reference;
+use super::pane::{Ran, Setting};
+use super::plan::Plan;
+use super::runner::Runner;
+use super::values::OutputGrams;
+use super::{Forward, Pass, Request};
+use crate::experiment::{Experiment, Head, PANE_NAMES};
+use crate::hook::{Array, Selection, Site};
+use crate::lens::Patterns;
+use crate::lens::roles::{RoleReport, Tally, probes};
+use crate::mechanism::Stack;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::model::Files;
+use crate::model::load::SELF_CHECK;
+use crate::model::{Config, CpuModel, Loaded, Weights};
+use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Tier, Token};
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+/// Which engine to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The GPU where there is a real one and it computes the right numbers, else the processor.
+    #[default]
+    Auto,
+    /// The burn model.
+    Cpu,
+    /// The WGSL engine, also on a software adapter; an error where it cannot run.
+    Gpu,
+}
+
+impl std::str::FromStr for Choice {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Choice::Auto),
+            "cpu" => Ok(Choice::Cpu),
+            "gpu" => Ok(Choice::Gpu),
+            _ => Err(Error::parse("engine", format!("{text} is none of auto, cpu, gpu"))),
+        }
+    }
+}
+
+/// Probes behind each role score, and the tokens of one half.
+const PROBES: usize = 8;
+const PROBE_HALF: usize = 24;
+
+/// A model on an engine.
+pub struct Engine {
+    runner: Runner,
+    config: Config,
+    tokenizer: Tokenizer,
+    grams: OutputGrams,
+    facts: EngineFacts,
+    model: ModelFacts,
+    /// What the last answer was about.
+    last: Option<Plan>,
+    /// The panes of the last answer; a stopped run may have left newer ones beside them.
+    ran: Vec<Ran>,
+}
+
+impl Engine {
+    /// Chooses the engine for a loaded model and checks it on this device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the GPU was forced and cannot run; those of the model's own checks.
+    pub async fn new(loaded: Loaded, choice: Choice) -> Result<Self> {
+        let Loaded { config, weights, tokenizer, facts: model, self_check } = loaded;
+        let reference = self_check.map(|bytes| Reference::read(SELF_CHECK, &bytes, &config)).transpose()?;
+        let mut runner = Runner::cpu(CpuModel::new(&config, &weights)?);
+        let grams = OutputGrams::new(&config, &weights)?;
+        let gpu = match choice {
+            Choice::Cpu => Err("the processor was chosen".into()),
+            Choice::Auto | Choice::Gpu => gpu(&config, &weights, &mut runner, reference.as_ref(), choice).await,
+        };
+        let facts = match gpu {
+            Ok(facts) => facts,
+            Err(problem) if choice == Choice::Gpu => return Err(Error::Gpu { problem }),
+            Err(reason) => processor(&mut runner, reference.as_ref(), reason).await?,
+        };
+        Ok(Self { runner, config, tokenizer, grams, facts, model, last: None, ran: Vec::new() })
+    }
+
+    /// Opens a model by its path (a folder, or a llama2.c `.bin`), or a shipped one by its id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is neither; those of the loader and of [`Engine::new`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn open(model: &str, choice: Choice) -> Result<Self> {
+        let shipped = std::path::Path::new("www/models").join(model);
+        let given = std::path::Path::new(model);
+        let path = [given, &shipped].into_iter().find(|path| path.exists()).ok_or_else(|| Error::Unknown {
+            what: "model",
+            name: model.into(),
+            remedy: "give a folder, a .bin file, or the name of a folder in www/models".into(),
+        })?;
+        let id = path.file_name().map_or(model.into(), |name| name.to_string_lossy());
+        Self::new(crate::model::load(&id, &Files::read(path)?)?, choice).await
+    }
+
+    /// What computes now: after a failure of the GPU, the processor.
+    pub fn facts(&self) -> EngineFacts {
+        match &self.runner.failed {
+            None => self.facts.clone(),
+            Some(problem) => EngineFacts {
+                adapter: "burn flex".into(),
+                reason: format!("{} stopped ({problem}); reload to try it again", self.facts.adapter),
+                ..EngineFacts::default()
+            },
+        }
+    }
+
+    /// The model's sizes.
+    pub fn model(&self) -> &ModelFacts {
+        &self.model
+    }
+
+    /// The model's sizes and choices.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Answers an experiment. `stop` is asked before every pane; once it says yes, the rest is not computed.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] when stopped; those of the plan and of the panes.
+    pub async fn run(&mut self, experiment: &Experiment, stop: impl AsyncFn() -> bool) -> Result<Outcome> {
+        let plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
+        for (name, stack) in PANE_NAMES.iter().zip(&plan.stacks) {
+            let key = plan.key(stack);
+            if self.ran.iter().any(|ran| ran.key == key) {
+                continue;
+            }
+            if stop().await {
+                return Err(Error::Superseded);
+            }
+            let at = Setting { config: &self.config, grams: &self.grams, plan: &plan };
+            let ran = Ran::new(&mut self.runner, &at, name, stack).await?;
+            // What neither the last answer nor this one needs is forgotten.
+            let last = self.last.as_ref();
+            self.ran.retain(|ran| plan.needs(&ran.key) || last.is_some_and(|last| last.needs(&ran.key)));
+            self.ran.push(ran);
+        }
+        self.ran.retain(|ran| plan.needs(&ran.key));
+        let outcome = self.outcome(&plan)?;
+        self.last = Some(plan);
+        Ok(outcome)
+    }
+
+    fn outcome(&self, plan: &Plan) -> Result<Outcome> {
+        let ran = |stack: &Stack| {
+            let key = plan.key(stack);
+            self.ran.iter().find(|ran| ran.key == key).ok_or_else(|| Error::Internal("a pane that ran is gone".into()))
+        };
+        let panes = plan.stacks.iter().map(ran).collect::<Result<Vec<&Ran>>>()?;
+        let mut notices = plan.notices.clone();
+        for (name, ran) in PANE_NAMES.iter().zip(&panes) {
+            if ran.empty_rows > 0 {
+                let name = name.to_ascii_uppercase();
+                notices.push(format!("pane {name}: {} query rows keep no key and read nothing", ran.empty_rows));
+            }
+        }
+        let token =
+            |id: &u32| Token { id: *id, text: self.tokenizer.token_text(*id), special: self.tokenizer.special(*id) };
+        let answer = |(index, ran): (usize, &&Ran)| ran.outcome(panes[0], index == 0, &self.tokenizer);
+        Ok(Outcome {
+            engine: self.facts(),
+            model: self.model.clone(),
+            tokens: plan.tokens.iter().map(token).collect(),
+            panes: panes.iter().enumerate().map(answer).collect(),
+            notices,
+        })
+    }
+
+    /// One head of one pane of the last run, in full.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there was no such run, pane or head; those of the pass.
+    pub async fn head(&mut self, pane: usize, head: Head) -> Result<HeadMaps> {
+        let missing = |what: &'static str, name: String, remedy: String| Error::Unknown { what, name, remedy };
+        if head.layer >= self.config.layers || head.head >= self.config.heads {
+            let most = Head { layer: self.config.layers - 1, head: self.config.heads - 1 };
+            return Err(missing("head", head.to_string(), format!("the last one of this model is {most}")));
+        }
+        let Some(plan) = &self.last else {
+            return Err(missing("run", "so far".into(), "run an experiment first".into()));
+        };
+        let stack = plan.stacks.get(pane).ok_or_else(|| {
+            missing("pane", (pane + 1).to_string(), format!("the last run had {}", plan.stacks.len()))
+        })?;
+        let key = plan.key(stack);
+        let ran = self.ran.iter_mut().find(|ran| ran.key == key);
+        let ran = ran.ok_or_else(|| Error::Internal("a pane that ran is gone".into()))?;
+        let at = Setting { config: &self.config, grams: &self.grams, plan };
+        ran.head(&mut self.runner, &at, stack, head.layer, head.head).await
+    }
+
+    /// One forward pass of one pane, bringing back `wants`.
+    ///
+    /// # Errors
+    /// Those of the plan and of the pass.
+    pub async fn pass(&mut self, experiment: &Experiment, pane: usize, wants: Selection) -> Result<Pass> {
+        let plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
+        let stack = plan.stacks.get(pane).ok_or_else(|| Error::Unknown {
+            what: "pane",
+            name: (pane + 1).to_string(),
+            remedy: format!("the experiment has {}", plan.stacks.len()),
+        })?;
+        self.runner.forward(Request { tokens: &plan.tokens, stack, seed: plan.seed, wants }).await
+    }
+
+    /// Head roles of one pane's stack, from random-token probes seeded by the experiment. `stop` is asked before every
+    /// probe.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] when stopped; those of the stack and of the passes.
+    pub async fn roles(
+        &mut self,
+        experiment: &Experiment,
+        pane: usize,
+        stop: impl AsyncFn() -> bool,
+    ) -> Result<RoleReport> {
+        let name = PANE_NAMES.get(pane).copied().unwrap_or("a");
+        let chips = experiment.panes.get(pane).map_or(&[][..], |pane| &pane.stack);
+        let stack = Stack::new(name, chips)?;
+        let vocabulary: Vec<u32> =
+            (0..self.config.vocabulary as u32).filter(|id| !self.tokenizer.special(*id)).collect();
+        let bos = self.tokenizer.bos().filter(|_| experiment.bos);
+        let half = PROBE_HALF.min((self.config.context - usize::from(bos.is_some())) / 2);
+        let mut tally = Tally::new(experiment.seed);
+        for probe in probes(experiment.seed, &vocabulary, PROBES, half, bos) {
+            if stop().await {
+                return Err(Error::Superseded);
+            }
+            let repeated = self.patterns(&probe.repeated, &stack, experiment.seed).await?;
+            let shuffled = self.patterns(&probe.shuffled, &stack, experiment.seed).await?;
+            tally.add(&probe, &Patterns::new(&repeated, None, None)?, &Patterns::new(&shuffled, None, None)?);
+        }
+        Ok(tally.report())
+    }
+
+    /// Patterns of every head, [L,H,Q,K], masked pairs zero.
+    async fn patterns(&mut self, tokens: &[u32], stack: &Stack, seed: u64) -> Result<Array> {
+        let request = Request { tokens, stack, seed, wants: Selection::sites(&[Site::Pattern]) };
+        let captures = self.runner.forward(request).await?.captures;
+        let mut data = Vec::new();
+        for layer in 0..self.config.layers {
+            data.extend_from_slice(&captures.get(layer, Site::Pattern)?.data);
+        }
+        Array::new([self.config.layers, self.config.heads, tokens.len(), tokens.len()], data)
+    }
+}
+
+impl Forward for Engine {
+    async fn forward(&mut self, request: Request<'_>) -> Result<Pass> {
+        self.runner.forward(request).await
+    }
+}
+
+/// The facts of the processor, its self-check done; `reason` says why no GPU computes.
+async fn processor(runner: &mut Runner, reference: Option<&Reference>, reason: String) -> Result<EngineFacts> {
+    let self_check = match reference {
+        Some(reference) => Some(reference.deviation(&mut runner.cpu).await?),
+        None => None,
+    };
+    let mut facts = EngineFacts { tier: Tier::Cpu, adapter: "burn flex".into(), software: false, reason, self_check };
+    if facts.self_check_passed() == Some(false) {
+        facts.reason += "; the self-check failed: the model's files do not belong together or are damaged";
+    }
+    Ok(facts)
+}
+
+/// Why the processor computes instead of a GPU.
+async fn gpu(
+    _config: &Config,
+    _weights: &Weights,
+    _runner: &mut Runner,
+    _reference: Option<&Reference>,
+    _choice: Choice,
+) -> std::result::Result<EngineFacts, String> {
+    Err("this build has no GPU engine".into())
+}

@@ -1,0 +1,156 @@
+//! One pane: a forward pass, and what is made of it.
+
+use super::plan::{Key, Plan};
+use super::runner::Runner;
+use super::values::OutputGrams;
+use super::visible::{Kept, price};
+use super::{Forward, Request, measure};
+use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site};
+use crate::mechanism::Stack;
+use crate::model::Config;
+use crate::outcome::{HeadMaps, PaneOutcome, STORED_TOKENS, arrays};
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use web_time::Instant;
+
+/// A pane that ran, kept until its key changes.
+pub(super) struct Ran {
+    pub key: Key,
+    /// [Q,V]; every difference to another pane is made of these.
+    log_probabilities: Array,
+    /// The pane's own part of the answer, without continuations and differences.
+    own: PaneOutcome,
+    /// Query rows, over all layers and heads, that keep no key.
+    pub empty_rows: usize,
+    /// Captures of the layer that was last looked at in full.
+    looked_at: Option<(usize, ActivationCache)>,
+}
+
+/// What a pane needs beside its stack.
+pub(super) struct Setting<'a> {
+    pub config: &'a Config,
+    pub grams: &'a OutputGrams,
+    pub plan: &'a Plan,
+}
+
+impl Ran {
+    /// Runs `stack` on the plan's tokens.
+    ///
+    /// # Errors
+    /// Those of the pass; [`Error::Stack`] naming `pane` when its numbers are not finite.
+    pub async fn new(runner: &mut Runner, at: &Setting<'_>, pane: &str, stack: &Stack) -> Result<Self> {
+        let tokens = &at.plan.tokens;
+        let stored = tokens.len() <= STORED_TOKENS;
+        let sites: &[Site] = if stored { &[Site::Pattern, Site::Slot, Site::V] } else { &[Site::Slot, Site::V] };
+        let start = Instant::now();
+        let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::sites(sites) };
+        let pass = runner.forward(request).await?;
+        let millis = start.elapsed().as_secs_f32() * 1e3;
+        if pass.logits.data.iter().any(|logit| !logit.is_finite()) {
+            let problem = "its numbers grew beyond what f32 holds; move a control back".into();
+            return Err(Error::Stack { pane: pane.into(), problem });
+        }
+
+        let log_probabilities = measure::log_probabilities(&pass.logits);
+        let token_loss = measure::token_losses(&log_probabilities, tokens);
+        let mut price = price(at.config, stack, tokens.len());
+        price.millis = millis;
+        let (arrays, empty_rows) = collect(at, stack, &pass.captures)?;
+        let own = PaneOutcome {
+            logits: pass.logits.at(tokens.len() - 1).to_vec(),
+            loss: measure::mean(&token_loss),
+            token_loss,
+            price,
+            arrays,
+            ..PaneOutcome::default()
+        };
+        Ok(Self { key: at.plan.key(stack), log_probabilities, own, empty_rows, looked_at: None })
+    }
+
+    /// The answer, with continuations, and the difference to pane A where this is not A.
+    pub fn outcome(&self, a: &Ran, is_a: bool, tokenizer: &Tokenizer) -> PaneOutcome {
+        let last = self.own.token_loss.len();
+        let text = |id| tokenizer.token_text(id);
+        let next = measure::continuations(self.log_probabilities.at(last), a.log_probabilities.at(last), text);
+        let versus = || measure::versus(&a.log_probabilities, &self.log_probabilities, a.own.loss, self.own.loss);
+        PaneOutcome { next, versus_a: (!is_a).then(versus), ..self.own.clone() }
+    }
+
+    /// One head in full. The heads of the layer that was last looked at cost nothing.
+    ///
+    /// # Errors
+    /// Those of the pass.
+    pub async fn head(
+        &mut self,
+        runner: &mut Runner,
+        at: &Setting<'_>,
+        stack: &Stack,
+        layer: usize,
+        head: usize,
+    ) -> Result<HeadMaps> {
+        if self.looked_at.as_ref().is_none_or(|(looked_at, _)| *looked_at != layer) {
+            let wants = [Site::Scores, Site::Pattern].map(|site| HookPoint::new(layer, site));
+            let wants = wants.into_iter().fold(Selection::default(), Selection::with);
+            let request = Request { tokens: &at.plan.tokens, stack, seed: at.plan.seed, wants };
+            self.looked_at = Some((layer, runner.forward(request).await?.captures));
+        }
+        let Some((_, captures)) = &self.looked_at else { return Ok(HeadMaps::default()) };
+        let tokens = at.plan.tokens.len();
+        let kept = Kept::new(at.config, stack, layer, 0, tokens, tokens);
+        let map = |site| -> Result<Array> {
+            let mut cells = stripe(captures.get(layer, site)?, at.config.heads, head).to_vec();
+            kept.mark(head, &mut cells);
+            Array::new([tokens, tokens], cells)
+        };
+        let norms = self.own.arrays.get(arrays::VALUE_NORMS);
+        let norms = norms
+            .map(|norms| stripe(norms, at.config.layers * at.config.heads, layer * at.config.heads + head).to_vec());
+        Ok(HeadMaps {
+            scores: map(Site::Scores)?,
+            pattern: map(Site::Pattern)?,
+            value_norms: Array::new([tokens], norms.unwrap_or_else(|| vec![0.0; tokens]))?,
+        })
+    }
+}
+
+/// The part of one index, where leading axes of total size `count` are taken as one.
+fn stripe(array: &Array, count: usize, index: usize) -> &[f32] {
+    let size = array.data.len() / count.max(1);
+    array.data.get(index * size..(index + 1) * size).unwrap_or(&[])
+}
+
+/// The arrays of an outcome from a pass's captures, and the number of rows that keep no key.
+fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, usize)> {
+    let (config, tokens) = (at.config, at.plan.tokens.len());
+    let group = (config.heads / config.kv_heads.max(1)).max(1);
+    let (mut patterns, mut slots, mut norms, mut empty_rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for layer in 0..config.layers {
+        let kept = Kept::new(config, stack, layer, 0, tokens, tokens);
+        empty_rows += kept.empty_rows();
+        let values = captures.get(layer, Site::V)?;
+        for head in 0..config.heads {
+            at.grams.norms(config, layer, head, stripe(values, config.kv_heads, head / group), &mut norms);
+        }
+        if let Ok(pattern) = captures.get(layer, Site::Pattern) {
+            let start = patterns.len();
+            patterns.extend_from_slice(&pattern.data);
+            for (head, cells) in patterns[start..].chunks_mut((tokens * tokens).max(1)).enumerate() {
+                kept.mark(head, cells);
+            }
+        }
+        if let Ok(slot) = captures.get(layer, Site::Slot) {
+            slots.extend_from_slice(&slot.data);
+        }
+    }
+    let (layers, heads) = (config.layers, config.heads);
+    let mut named = BTreeMap::new();
+    named.insert(arrays::VALUE_NORMS.into(), Array::new([layers, heads, tokens], norms)?);
+    if !patterns.is_empty() {
+        named.insert(arrays::PATTERN.into(), Array::new([layers, heads, tokens, tokens], patterns)?);
+    }
+    if !slots.is_empty() {
+        named.insert(arrays::SLOT.into(), Array::new([layers, heads, tokens], slots)?);
+    }
+    Ok((named, empty_rows))
+}
