@@ -4,7 +4,7 @@
 //! `attnscope mechanisms --json` prints. The page carries a copy generated from the registry, so that controls are there
 //! before the worker is; `tests/native/fresh.rs` keeps it fresh.
 
-use crate::spec::{Domain, Param, Plain, Value};
+use crate::spec::{Domain, Param, Plain, Value, Values};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -79,10 +79,22 @@ pub struct Entry {
     pub inputs: Vec<String>,
     /// What must be true of it, in words.
     pub laws: Vec<String>,
+    /// The setting at which it is exactly another mechanism, when a law names one.
+    #[serde(default)]
+    pub neutral: Option<Neutral>,
     /// Whether it has a GPU twin.
     pub has_wgsl: bool,
     /// Its page, in Markdown.
     pub page: String,
+}
+
+/// A setting at which a mechanism is exactly another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Neutral {
+    /// Id of the other mechanism, at its defaults.
+    pub other: String,
+    /// Values of this one.
+    pub values: Values,
 }
 
 /// One parameter as the page and JSON see it.

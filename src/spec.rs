@@ -164,6 +164,39 @@ pub trait Params: Default + Clone + 'static {
     }
 }
 
+/// The index of `word` among the words of the choice `key`, while compiling: code and laws name a choice by its word, so
+/// they cannot drift from the declaration.
+///
+/// A word or key that is not declared stops the compilation.
+pub const fn choice<P: Params>(key: &str, word: &str) -> u32 {
+    let mut found = u32::MAX;
+    let mut at = 0;
+    while at < P::SPEC.len() {
+        if let Domain::Choice(words) = P::SPEC[at].domain {
+            let mut index = 0;
+            while index < words.len() {
+                if same(P::SPEC[at].key, key) && same(words[index], word) {
+                    found = index as u32;
+                }
+                index += 1;
+            }
+        }
+        at += 1;
+    }
+    assert!(found != u32::MAX, "no choice has this word");
+    found
+}
+
+/// String equality that a constant can use.
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
 /// Types plain values against a declaration: one typed value per parameter, defaults where nothing is said.
 pub fn read(who: &str, spec: &[Param], values: &Values) -> Result<Vec<Value>> {
     if let Some(key) = values.keys().find(|key| !spec.iter().any(|param| param.key == key.as_str())) {

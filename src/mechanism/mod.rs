@@ -32,12 +32,16 @@
 //! Controls with units and help, the link, the JSON schema, the README row, the catalogue entry, the uniform bytes, the
 //! WGSL struct and the law, shader and parity tests follow without another line.
 
+mod alibi;
+mod attention_sink_operators;
+pub mod laws;
 mod softmax;
 mod stack;
+mod streaming_window;
 
 pub use stack::{Placed, Stack};
 
-use crate::catalogue::{Control, Entry, Provenance, Role};
+use crate::catalogue::{Control, Entry, Neutral, Provenance, Role};
 use crate::hook::Array;
 use crate::spec::{Param, Params, Value};
 use crate::{Error, Result};
@@ -45,7 +49,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// Every mechanism, alphabetical.
 pub const ALL: &[&Mechanism] =
-    &[&softmax::MECHANISM];
+    &[&alibi::MECHANISM, &attention_sink_operators::MECHANISM, &softmax::MECHANISM, &streaming_window::MECHANISM];
 
 /// What a removed score holds: far below any score, yet finite, so that arithmetic on it stays finite.
 pub const MASKED: f32 = -1e30;
@@ -362,6 +366,7 @@ impl Mechanism {
             params: self.plug.spec.iter().map(Control::from).collect(),
             inputs: self.plug.inputs.iter().map(|input| input.name.into()).collect(),
             laws: self.laws.iter().map(|law| law.in_words(self.plug.spec)).collect(),
+            neutral: self.laws.iter().find_map(|law| law.neutral(self.plug.spec)),
             has_wgsl: self.wgsl.is_some(),
             page: self.page(),
         }
@@ -375,6 +380,16 @@ impl Mechanism {
 }
 
 impl Law {
+    /// The neutral setting that the law names, as plain data.
+    pub fn neutral(&self, spec: &[Param]) -> Option<Neutral> {
+        let Law::ReducesTo { other, at } = self else { return None };
+        let plain = |(key, value): &(&str, Value)| {
+            let param = spec.iter().find(|param| param.key == *key)?;
+            Some((param.key.to_string(), param.write(*value)))
+        };
+        Some(Neutral { other: other.to_string(), values: at.iter().filter_map(plain).collect() })
+    }
+
     /// The law as a sentence; `spec` gives choices their words.
     pub fn in_words(&self, spec: &[Param]) -> String {
         let setting = |at: At| {
