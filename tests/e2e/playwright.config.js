@@ -6,11 +6,16 @@ import { defineConfig } from "@playwright/test";
 const browser = JSON.parse(readFileSync(new URL("../wasm/webdriver.json", import.meta.url), "utf8"));
 const args = browser["goog:chromeOptions"].args.filter((flag) => !flag.startsWith("--headless"));
 const port = 8099;
+const address = new URL(process.env.ATTNSCOPE_URL ?? `http://127.0.0.1:${port}/`);
 
-// The same page on a software GPU, and in a browser where `navigator.gpu` does not exist.
-const use = (flags) => ({
-  launchOptions: { executablePath: process.env.ATTNSCOPE_CHROMIUM ?? "/usr/bin/chromium", args: flags },
-});
+// No flag of current Chromium removes `navigator.gpu`, but a page from a host that is neither local nor encrypted has
+// none, neither in the page nor in its workers. (Such a page has no clipboard either.)
+const plain = new URL(address);
+plain.hostname = "attnscope.test";
+const withoutGpu = args.filter((flag) => !flag.includes("webgpu"));
+withoutGpu.push(`--host-resolver-rules=MAP ${plain.hostname} ${address.hostname}`);
+
+const launch = (flags) => ({ executablePath: process.env.ATTNSCOPE_CHROMIUM ?? "/usr/bin/chromium", args: flags });
 
 export default defineConfig({
   testDir: "specs",
@@ -22,13 +27,13 @@ export default defineConfig({
   timeout: 120_000,
   expect: { timeout: 30_000 },
   use: {
-    baseURL: process.env.ATTNSCOPE_URL ?? `http://127.0.0.1:${port}/`,
     viewport: { width: 1440, height: 900 },
     trace: "retain-on-failure",
   },
   projects: [
-    { name: "webgpu", use: use(args) },
-    { name: "cpu", use: use([...args.filter((flag) => !flag.includes("webgpu")), "--disable-blink-features=WebGPU"]) },
+    // The page on a software GPU, and in a browser without WebGPU.
+    { name: "webgpu", use: { baseURL: address.href, launchOptions: launch(args) } },
+    { name: "cpu", use: { baseURL: plain.href, launchOptions: launch(withoutGpu) } },
   ],
   webServer: process.env.ATTNSCOPE_URL
     ? undefined
