@@ -3,13 +3,29 @@
 //! | Part | Idea |
 //! |---|---|
 //! | [`store`] | the one experiment on screen, the newest outcome, and the engine behind both |
-//! | [`format`] | numbers, sizes and tokens as people read them |
 //! | [`app`] | the frame: bar, prompt, panes, stage, side column |
+//! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
+//! | [`prompt`] | the text and the tokens it became |
+//! | [`pane`], [`stack`], [`controls`] | one variant: its mechanisms, their generated controls, what it makes of the prompt |
+//! | [`difference`] | how much two panes differ, and on which token |
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
+//! | [`notices`] | trouble, notices, and what a screen reader is told |
+//! | [`overlay`], [`icons`], [`theme`], [`format`] | sheets and dialogs, icons, light and dark, numbers as people read them |
 
+pub mod about;
 pub mod app;
+pub mod controls;
+pub mod difference;
 pub mod format;
+pub mod help;
+pub mod icons;
+pub mod notices;
+pub mod overlay;
+pub mod pane;
+pub mod prompt;
+pub mod stack;
 pub mod stage;
 pub mod store;
 pub mod tabs;
 pub mod theme;
+pub mod topbar;

@@ -1,0 +1,69 @@
+//! The dialog about model and engine: sizes, adapter, self-check, and why this engine and not another.
+
+use super::format;
+use super::overlay::Dialog;
+use super::store::{EngineState, Store};
+use super::topbar::tier;
+use crate::outcome::{EngineFacts, ModelFacts};
+use leptos::prelude::*;
+
+/// The dialog.
+#[component]
+pub fn About(
+    /// Whether it is open.
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    let store = Store::here();
+    let body = move || match store.engine.get() {
+        EngineState::Ready { engine, model } => view! { <Ready engine model/> }.into_any(),
+        EngineState::Failed(trouble) => view! {
+            <p class="refusal">{trouble.message}</p>
+            <button class="btn" on:click=move |_| store.restart()>"Restart the engine"</button>
+        }
+        .into_any(),
+        EngineState::Starting | EngineState::Loading { .. } => view! { <p>"The engine is starting."</p> }.into_any(),
+    };
+    view! { <Dialog open title="Model and engine" test="about">{body}</Dialog> }
+}
+
+#[component]
+fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
+    let check = match engine.self_check {
+        Some(error) => format!("passed; largest deviation from the stored reference {}", format::four(error)),
+        None => "not run".into(),
+    };
+    let heads = format!(
+        "{} layers × {} heads, {} key–value heads of width {}",
+        model.layers, model.heads, model.kv_heads, model.head_width
+    );
+    let (parameters, unit) = format::scaled(model.parameters as f64, "");
+    let card = format!("models/{}/card.json", model.id);
+    let adapter = if engine.software {
+        format!("{} (software: its speed says nothing)", engine.adapter)
+    } else {
+        engine.adapter.clone()
+    };
+    view! {
+        <div>
+            <h3>"Engine"</h3>
+            <dl class="facts">
+                <dt>"Runs on"</dt><dd>{tier(&engine)}</dd>
+                <dt>"Adapter"</dt><dd>{adapter}</dd>
+                <dt>"Self-check"</dt><dd>{check}</dd>
+                {(!engine.reason.is_empty()).then(|| view! { <dt>"Why this one"</dt><dd data-test="reason">{engine.reason.clone()}</dd> })}
+            </dl>
+        </div>
+        <div>
+            <h3>"Model"</h3>
+            <dl class="facts">
+                <dt>"Name"</dt><dd>{model.id.clone()}", "{model.family.clone()}" family"</dd>
+                <dt>"Attention"</dt><dd>{heads}</dd>
+                <dt>"Width"</dt><dd>{model.width}", vocabulary "{model.vocabulary}</dd>
+                <dt>"Context"</dt><dd>{model.context}" tokens"</dd>
+                <dt>"Size"</dt><dd>{parameters}" "{unit}" weights, "{format::bytes(model.file_bytes)}</dd>
+                <dt>"Card"</dt><dd><a href=card target="_blank" rel="noopener">"data, licences, training"</a></dd>
+            </dl>
+        </div>
+        <p class="cap">"Everything is computed in this tab. No text and no result leaves this device."</p>
+    }
+}

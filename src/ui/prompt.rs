@@ -1,0 +1,233 @@
+//! The prompt: the text, the tokens it became, and how many the model can hold.
+
+use super::format::{self, Piece};
+use super::overlay::keep;
+use super::stage::scene::tokens;
+use super::store::{Cell, EngineState, Store};
+use crate::experiment::View;
+use crate::outcome::Token;
+use gloo::timers::callback::Timeout;
+use leptos::html;
+use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
+
+/// How long typing must rest before the prompt runs.
+const PAUSE_MILLIS: u32 = 400;
+
+/// Text, tokens, count.
+#[component]
+pub fn Prompt() -> impl IntoView {
+    view! {
+        <section class="prompt" aria-label="Prompt">
+            <Entry/>
+            <Tokens/>
+        </section>
+    }
+}
+
+/// The text area. Enter runs, Shift+Enter makes a new line, and a pause runs too.
+#[component]
+fn Entry() -> impl IntoView {
+    let store = Store::here();
+    let area = NodeRef::<html::Textarea>::new();
+    let pause = StoredValue::new_local(None::<Timeout>);
+    let prompt = Memo::new(move |_| store.experiment.with(|experiment| experiment.prompt.clone()));
+    let draft = RwSignal::new(prompt.get_untracked());
+    // Set from elsewhere: a link, the back button.
+    Effect::new(move |_| draft.set(prompt.get()));
+    let run = move || {
+        pause.set_value(None);
+        let text = draft.get_untracked();
+        store.drag("prompt", |experiment| experiment.prompt = text);
+    };
+    let fit = move || {
+        if let Some(area) = area.get_untracked() {
+            // Where the browser cannot size the field by its content, the height follows here.
+            let style = web_sys::HtmlElement::style(&area);
+            let _ = style.set_property("height", "auto");
+            let _ = style.set_property("height", &format!("{}px", area.scroll_height() + 2));
+        }
+    };
+    Effect::new(move |_| {
+        draft.track();
+        area.track();
+        fit();
+    });
+    keep(gloo::events::EventListener::new(&window(), "resize", move |_| fit()));
+    let key = move |event: KeyboardEvent| {
+        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+            event.prevent_default();
+            run();
+        }
+    };
+    let typed = move |text: String| {
+        draft.set(text);
+        pause.set_value(Some(Timeout::new(PAUSE_MILLIS, run)));
+    };
+    view! {
+        <div class="entry">
+            <textarea
+                node_ref=area rows="1" spellcheck="false" autocomplete="off" data-test="prompt" aria-label="Prompt text"
+                aria-describedby="prompt-help" placeholder="Type a few words of a story"
+                prop:value=move || draft.get() on:input:target=move |event| typed(event.target().value()) on:keydown=key
+            ></textarea>
+            <span class="sr" id="prompt-help">"Enter runs it, Shift and Enter make a new line. It also runs after a pause."</span>
+        </div>
+    }
+}
+
+/// Chips of what the model saw; the first is BOS with its switch.
+#[component]
+fn Tokens() -> impl IntoView {
+    let store = Store::here();
+    let ids = RwSignal::new(false);
+    let shown = Memo::new(move |_| tokens(store));
+    let bos = Memo::new(move |_| store.experiment.with(|experiment| experiment.bos));
+    // The newest run may have been with the other setting of the switch.
+    let has_bos = Memo::new(move |_| shown.with(|tokens| tokens.first().is_some_and(|token| token.special)));
+    let toggle = move |_| store.edit(|experiment| experiment.bos = !experiment.bos);
+    let chips = move || {
+        let first = usize::from(has_bos.get());
+        let tokens = shown.get();
+        if tokens.is_empty() {
+            return ghosts(store).into_any();
+        }
+        tokens
+            .into_iter()
+            .enumerate()
+            .skip(first)
+            .map(|(at, token)| view! { <Chip at token ids/> })
+            .collect_view()
+            .into_any()
+    };
+    let bos_chip = move || match shown.with(|tokens| tokens.first().cloned()).filter(|token| token.special) {
+        Some(token) => view! { <Chip at=0 token ids/> }.into_any(),
+        None => view! { <span class="tok" aria-disabled="true" title="The sequence starts without BOS">"⟨s⟩"</span> }
+            .into_any(),
+    };
+    let count = move || {
+        let count = shown.with(Vec::len);
+        let context = store.engine.with(|engine| match engine {
+            EngineState::Ready { model, .. } => Some(model.context),
+            _ => None,
+        });
+        match (count, context) {
+            (0, _) => String::new(),
+            (count, context) => {
+                let with = if has_bos.get() { "with" } else { "without" };
+                let fit = context.map(|context| format!(", {context} fit")).unwrap_or_default();
+                format!("{count} token{} {with} BOS{fit}", if count == 1 { "" } else { "s" })
+            }
+        }
+    };
+    view! {
+        <div
+            class="tokens live" role="group" aria-label="Tokens: click pins the query, a second click the key"
+            data-test="tokens" data-count=move || shown.with(Vec::len)
+            on:keydown=move_focus on:pointerleave=move |_| store.hover.set(None)
+        >
+            <span class="bos">
+                {bos_chip}
+                <button
+                    class="switch" role="switch" data-test="bos" aria-label="Start with BOS, the token that begins every sequence"
+                    aria-checked=move || bos.get().to_string() on:click=toggle
+                ></button>
+            </span>
+            {chips}
+            <span class="cap">
+                <label><input type="checkbox" data-test="show-ids" prop:checked=move || ids.get() on:change:target=move |event| ids.set(event.target().checked())/>"show ids"</label>
+                <span class="count" data-test="count">{count}</span>
+            </span>
+        </div>
+    }
+}
+
+/// Before the first run: the words of the prompt as empty chips, so that nothing moves when the tokens arrive.
+fn ghosts(store: Store) -> impl IntoView {
+    let words = store.experiment.with_untracked(|experiment| {
+        experiment.prompt.split_inclusive(' ').map(|word| format!("·{}", word.trim())).take(256).collect::<Vec<_>>()
+    });
+    words.into_iter().map(|word| view! { <span class="tok ghost" aria-hidden="true">{word}</span> }).collect_view()
+}
+
+#[component]
+fn Chip(at: usize, token: Token, ids: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let id = token.id;
+    let is = move |read: fn(&View) -> Option<usize>| {
+        move || store.experiment.with(|experiment| read(&experiment.view) == Some(at))
+    };
+    let (query, key) = (is(|view| view.query), is(|view| view.key));
+    let hovered = move || store.hover.with(|hover| hover.is_some_and(|cell| cell.query == at || cell.key == at));
+    let label = format!("{}, id {id}, position {at}", format::plain(&token));
+    let pieces = format::pieces(&token)
+        .into_iter()
+        .map(
+            |Piece { text, mark }| {
+                if mark { view! { <span class="mark">{text}</span> }.into_any() } else { text.into_any() }
+            },
+        )
+        .collect_view();
+    view! {
+        <button
+            type="button" class="tok" class:query=query class:key=key class:hover=hovered
+            data-test="token" data-position=at data-token-id=id title=label.clone() aria-label=label
+            aria-pressed=move || (query() || key()).to_string()
+            tabindex=move || if at == stop(store) { "0" } else { "-1" }
+            on:click=move |_| pin(store, at) on:pointerenter=move |_| preview(store, at)
+        >{pieces}{move || ids.get().then(|| view! { <sub>{id}</sub> })}</button>
+    }
+}
+
+/// The chip that Tab stops at: the pinned query, else the first.
+fn stop(store: Store) -> usize {
+    let count = tokens_len(store);
+    store.experiment.with(|experiment| experiment.view.query).filter(|at| *at < count).unwrap_or(0)
+}
+
+fn tokens_len(store: Store) -> usize {
+    store.outcome.with(|outcome| outcome.as_ref().map_or(0, |outcome| outcome.tokens.len()))
+}
+
+/// A click pins the query; the next click on another token pins the key, or the other way round when that token comes
+/// later, since a query reads only what lies before it. A click on a pinned pair starts anew.
+fn pin(store: Store, at: usize) {
+    store.look(|view| {
+        (view.query, view.key) = match (view.query, view.key) {
+            (Some(query), None) if query == at => (None, None),
+            (Some(query), None) => (Some(query.max(at)), Some(query.min(at))),
+            _ => (Some(at), None),
+        };
+    });
+}
+
+/// A chip under the pointer reads as the key of the pinned query, else as a query that looks at itself.
+fn preview(store: Store, at: usize) {
+    let query = store.experiment.with_untracked(|experiment| experiment.view.query).filter(|query| at <= *query);
+    store.hover.set(Some(Cell { query: query.unwrap_or(at), key: at }));
+}
+
+/// Arrows, Home and End move among the chips.
+fn move_focus(event: KeyboardEvent) {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok());
+    let Some(at) =
+        target.and_then(|target| target.get_attribute("data-position")).and_then(|at| at.parse::<usize>().ok())
+    else {
+        return;
+    };
+    let to = match event.key().as_str() {
+        "ArrowLeft" => Some(at.saturating_sub(1)),
+        "ArrowRight" => Some(at + 1),
+        "Home" => Some(0),
+        "End" => None,
+        _ => return,
+    };
+    event.prevent_default();
+    let selector =
+        to.map_or("[data-test=token]:last-of-type".into(), |to| format!("[data-test=token][data-position='{to}']"));
+    let found = document().query_selector(&format!(".tokens {selector}")).ok().flatten();
+    if let Some(chip) = found.and_then(|chip| chip.dyn_into::<web_sys::HtmlElement>().ok()) {
+        let _ = chip.focus();
+    }
+}

@@ -1,0 +1,196 @@
+//! The top bar: what runs, where, whether it can be trusted; and the controls of the whole page.
+
+use super::about::About;
+use super::format;
+use super::help::Help;
+use super::icons::{Glyph, Icon};
+use super::store::{EngineState, Store};
+use super::theme::Choice;
+use crate::outcome::{EngineFacts, Tier};
+use gloo::timers::future::TimeoutFuture;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use wasm_bindgen_futures::JsFuture;
+
+/// The bar.
+#[component]
+pub fn TopBar(
+    /// Whether the help dialog is open.
+    help: RwSignal<bool>,
+) -> impl IntoView {
+    let about = RwSignal::new(false);
+    view! {
+        <header class="top">
+            <a class="brand" href="./" aria-label="attnscope, the default example"><Mark/>"attnscope"<span class="lead wide">"an oscilloscope for attention"</span></a>
+            <div class="tools">
+                <ModelButton about/>
+                <EngineBadge about/>
+                <Share/>
+                <ThemeButton/>
+                <button class="btn icon" data-test="help" aria-label="Help and keyboard map" on:click=move |_| help.set(true)><Glyph icon=Icon::Help/></button>
+            </div>
+        </header>
+        <About open=about/>
+        <Help open=help/>
+    }
+}
+
+/// The five squares of a causal pattern, the last one lit.
+#[component]
+fn Mark() -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 20 20" aria-hidden="true">
+            <g fill="currentColor">
+                <rect x="1" y="1" width="5" height="5" rx="1"/>
+                <rect x="1" y="7.5" width="5" height="5" rx="1" opacity=".35"/>
+                <rect x="7.5" y="7.5" width="5" height="5" rx="1" opacity=".7"/>
+                <rect x="1" y="14" width="5" height="5" rx="1" opacity=".7"/>
+                <rect x="7.5" y="14" width="5" height="5" rx="1" opacity=".35"/>
+            </g>
+            <rect x="14" y="14" width="5" height="5" rx="1" fill="var(--accent)"/>
+        </svg>
+    }
+}
+
+#[component]
+fn ModelButton(about: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let size = move || {
+        store.engine.with(|engine| match engine {
+            EngineState::Ready { model, .. } => {
+                let heads = format!(" · {} × {} heads", model.layers, model.heads);
+                Some(view! { <span class="size">{format::bytes(model.file_bytes)}<span class="wide">{heads}</span></span> })
+            }
+            _ => None,
+        })
+    };
+    view! {
+        <button class="model" data-test="model" aria-haspopup="dialog" on:click=move |_| about.set(true)>
+            <span class="sr">"Model "</span>
+            <span>{move || store.experiment.with(|experiment| experiment.model.clone())}</span>
+            {size}
+        </button>
+    }
+}
+
+/// The tier in a word or two.
+pub fn tier(engine: &EngineFacts) -> &'static str {
+    match engine.tier {
+        Tier::Cpu => "CPU",
+        Tier::WebGpu => "WebGPU",
+        Tier::WebGpuF16 => "WebGPU, f16",
+    }
+}
+
+#[component]
+fn EngineBadge(about: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let state = move || {
+        store.engine.with(|engine| match engine {
+            EngineState::Starting => "starting",
+            EngineState::Loading { .. } => "loading",
+            EngineState::Ready { .. } => "ready",
+            EngineState::Failed(_) => "failed",
+        })
+    };
+    let content = move || match store.engine.get() {
+        EngineState::Starting => view! { <span>"Starting the engine"</span> }.into_any(),
+        EngineState::Loading { bytes, total } => {
+            let words = match total {
+                Some(total) => format!("{} of {}", format::bytes(bytes), format::bytes(total)),
+                None => format::bytes(bytes),
+            };
+            let total = total.filter(|total| *total > 0);
+            let bar = total.map(|total| view! { <progress max=total value=bytes aria-label="Model bytes that have arrived"></progress> });
+            view! { <span>"Model "{words}</span>{bar} }.into_any()
+        }
+        EngineState::Ready { engine, .. } => {
+            let check = match engine.self_check {
+                Some(error) => view! {
+                    <span class="check">"self-check"<span class="err">" "{format::four(error)}</span>" ✓"</span>
+                }
+                .into_any(),
+                None => view! { <span class="check none">"self-check not run"</span> }.into_any(),
+            };
+            view! { <span>{tier(&engine)}<span class="adapter">" · "{engine.adapter.clone()}</span></span>{check} }
+                .into_any()
+        }
+        EngineState::Failed(_) => view! { <span>"Engine failed"</span> }.into_any(),
+    };
+    let fact = move |read: fn(&EngineFacts) -> Option<String>| {
+        move || {
+            store.engine.with(|engine| match engine {
+                EngineState::Ready { engine, .. } => read(engine),
+                _ => None,
+            })
+        }
+    };
+    view! {
+        <button
+            class="engine" data-test="engine" data-state=state aria-haspopup="dialog" title="Open details of model and engine"
+            data-tier=fact(|engine| Some(tier(engine).to_lowercase())) data-self-check=fact(|engine| engine.self_check.map(|error| error.to_string()))
+            on:click=move |_| about.set(true)
+        ><span class="dot"></span>{content}</button>
+    }
+}
+
+#[component]
+fn Share() -> impl IntoView {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        Rest,
+        Copied,
+        Refused,
+    }
+    let state = RwSignal::new(State::Rest);
+    let copy = move |_| {
+        let address = window().location().href().unwrap_or_default();
+        spawn_local(async move {
+            // Outside secure contexts there is no clipboard; the promise or the call then fails.
+            let copied = JsFuture::from(window().navigator().clipboard().write_text(&address)).await.is_ok();
+            state.set(if copied { State::Copied } else { State::Refused });
+            TimeoutFuture::new(2500).await;
+            state.set(State::Rest);
+        });
+    };
+    let words = move || match state.get() {
+        State::Rest => "Share",
+        State::Copied => "Copied",
+        State::Refused => "Copy the address bar",
+    };
+    view! {
+        <button class="btn" data-test="share" aria-label="Copy a link to this view" on:click=copy>
+            <Glyph icon=Icon::Share/>
+            <span class=move || if state.get() == State::Rest { "wide" } else { "" } style:min-width="3.4em" aria-live="polite">{words}</span>
+        </button>
+    }
+}
+
+#[component]
+fn ThemeButton() -> impl IntoView {
+    let store = Store::here();
+    let choice = RwSignal::new(Choice::remembered());
+    let next = move |_| {
+        choice.update(|choice| {
+            *choice = match *choice {
+                Choice::Auto => Choice::Light,
+                Choice::Light => Choice::Dark,
+                Choice::Dark => Choice::Auto,
+            }
+        });
+        choice.get_untracked().apply(store);
+    };
+    let icon = Signal::derive(move || match choice.get() {
+        Choice::Auto => Icon::ThemeAuto,
+        Choice::Light => Icon::ThemeLight,
+        Choice::Dark => Icon::ThemeDark,
+    });
+    let label = move || match choice.get() {
+        Choice::Auto => "Theme: as the system. Switch to light.",
+        Choice::Light => "Theme: light. Switch to dark.",
+        Choice::Dark => "Theme: dark. Switch to the system's.",
+    };
+    view! {
+        <button class="btn icon" data-test="theme" data-choice=move || choice.get().word() title=label aria-label=label on:click=next><Glyph icon/></button>
+    }
+}

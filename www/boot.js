@@ -1,0 +1,4 @@
+// Starts the page. It stands in a file of its own because the content policy allows no inline script.
+import init from "./app.js";
+
+await init({ module_or_path: "./app_bg.wasm" });

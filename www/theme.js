@@ -1,0 +1,11 @@
+// Sets the theme before the first paint, so that nothing flashes. src/ui/theme.rs changes it afterwards.
+(() => {
+  let choice = null;
+  try {
+    choice = localStorage.getItem("attnscope.theme");
+  } catch {
+    // Storage is closed to us; the system decides.
+  }
+  const dark = choice === "dark" || (choice !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+})();
