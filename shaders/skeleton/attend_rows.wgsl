@@ -2,7 +2,7 @@
 //
 // Computes  scores = mask(mod(scale · q·k))   pattern = normalize(scores)   z = pattern·v + slot · slot value
 // Reads     q [B,H,Q,D]   k, v [B,G,K,D], rotated where the family rotates
-// Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps and rows
+// Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps and slots
 // Grid      x query rows, y batch × heads shown; LANES
 // Twin      src/model/attention.rs
 #import lanes
@@ -78,8 +78,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var rounds = 0u;
     #slot slot
     #slot rounds
-    var max_score = MASKED;
-    var total = 0.0;
     for (var round = 0u; round < rounds; round++) {
         var part = Fold(slot, select(0.0, slot, lane == 0u && slot != MASKED));
         for (var key = lane; key < seen; key += LANES) {
@@ -89,8 +87,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         let fold = reduce(lane, part);
-        max_score = select(max_score, fold.max, round == 0u);
-        total = fold.sum;
         for (var key = lane; key < seen; key += LANES) {
             var x = line[key];
             if (x != MASKED) {
@@ -110,7 +106,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         capture_weight(row_index * shape.keys + key, pairs, line[key]);
     }
     if (lane == 0u) {
-        capture_row(row_index, slot_weight, max_score, total);
+        capture_slot(row_index, slot_weight);
     }
     workgroupBarrier();
 

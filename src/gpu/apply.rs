@@ -3,86 +3,34 @@
 use super::device::Device;
 use super::plan::{Attend, Plan, Read, input_name};
 use super::run::{Buffers, Ready};
+use crate::Result;
 use crate::hook::Array;
-use crate::mechanism::{MASKED, Stack};
-use crate::shape::Axes;
+use crate::mechanism::{MASKED, Placed, Stack};
+use crate::model::step::{self, Applied, Given};
 use crate::spec;
-use crate::{Error, Result};
 use std::collections::BTreeMap;
 
-/// What the attention step is given.
-pub struct Given<'a> {
-    /// Rotated queries [B,H,Q,D].
-    pub q: &'a Array,
-    /// Rotated keys [B,G,K,D].
-    pub k: &'a Array,
-    /// Values [B,G,K,D].
-    pub v: &'a Array,
-    /// What q·k is multiplied by, usually 1/√D.
-    pub scale: f32,
-    /// Position of the first query.
-    pub first_query: usize,
-    /// Zero-based layer.
-    pub layer: usize,
-    /// Inputs of the normalizer, in its order.
-    pub inputs: &'a [Array],
-}
-
-/// What it computes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Applied {
-    /// [B,H,Q,K]; removed entries hold [`MASKED`].
-    pub scores: Array,
-    /// [B,H,Q,K]; zero where a pair is not kept.
-    pub pattern: Array,
-    /// Weight of the slot [B,H,Q]; zero where the normalizer has none.
-    pub slot: Array,
-    /// [B,H,Q,D]
-    pub z: Array,
-    /// Largest score of each row, the slot's included [B,H,Q].
-    pub max_score: Array,
-    /// Sum of each row before the last step of the normalizer [B,H,Q].
-    pub total: Array,
-}
-
-/// Runs the attention step of `stack`.
+/// Runs the attention step of `stack`; what [`step::apply`] computes, on the GPU.
 ///
 /// # Errors
-/// [`Error::Shape`] when the tensors do not fit each other; [`Error::Gpu`] and [`Error::Kernel`] from the device.
-pub async fn apply(device: &Device, stack: &Stack, given: &Given<'_>) -> Result<Applied> {
-    let who = stack.normalizer.mechanism.id;
-    let mut axes = Axes::new(who);
-    axes.bind("q", "BHQD", &given.q.shape)?;
-    axes.bind("k", "BGKD", &given.k.shape)?;
-    axes.bind("v", "BGKD", &given.v.shape)?;
-    let [batch, heads, queries, width] = [axes.size('B')?, axes.size('H')?, axes.size('Q')?, axes.size('D')?];
-    let [kv_heads, keys] = [axes.size('G')?, axes.size('K')?];
-    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-        return Err(Error::Shape {
-            who: who.into(),
-            tensor: "k".into(),
-            expected: format!("as many heads as divide the {heads} of q"),
-            came: kv_heads.to_string(),
-        });
-    }
-    for (input, array) in stack.normalizer.mechanism.plug.inputs.iter().zip(given.inputs) {
-        axes.bind(input.name, input.axes, &array.shape)?;
-    }
+/// [`crate::Error::Shape`] when the tensors do not fit each other; [`crate::Error::Gpu`] and [`crate::Error::Kernel`] from
+/// the device.
+pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Applied> {
+    let sizes = given.sizes(stack)?;
+    let rows = sizes.batch * sizes.heads * sizes.queries;
+    let pairs = rows * sizes.keys;
+    let outputs = [("maps", 2 * pairs), ("slots", rows), ("z", rows * sizes.width)];
+    let operands = [("q", &given.q), ("k", &given.k), ("v", &given.v)];
 
-    let rows = batch * heads * queries;
-    let pairs = rows * keys;
     let mut plan = Plan::default();
-    for (name, words) in [
-        ("q", given.q.data.len()),
-        ("k", given.k.data.len()),
-        ("v", given.v.data.len()),
-        ("z", rows * width),
-        ("maps", 2 * pairs),
-        ("rows", 3 * rows),
-    ] {
+    for (name, words) in outputs {
         plan.storage(name, words);
+        plan.reads.push(Read { buffer: name.into(), first: 0, words });
     }
-    plan.stack(stack, given.layer + 1, heads, kv_heads, width);
+    for (name, array) in operands {
+        plan.storage(name, array.data.len());
+    }
+    plan.stack(stack, given.layer + 1, sizes.heads, sizes.kv_heads, sizes.width);
     plan.attend(
         stack,
         &Attend {
@@ -90,49 +38,35 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given<'_>) -> Result<
             k: "k",
             v: "v",
             z: "z",
-            capture: Some(("maps", "rows")),
+            capture: Some(("maps", "slots")),
             layer: given.layer,
-            batch,
-            heads,
-            kv_heads,
-            queries,
-            keys,
-            width,
+            sizes,
             first_query: given.first_query,
             first_head: 0,
-            shown: heads,
+            shown: sizes.heads,
             scale: given.scale,
         },
     )?;
-    for (buffer, words) in [("maps", 2 * pairs), ("rows", 3 * rows), ("z", rows * width)] {
-        plan.reads.push(Read { buffer: buffer.into(), first: 0, words });
-    }
 
     let mut uploads = parameters(stack);
-    for (name, array) in [("q", given.q), ("k", given.k), ("v", given.v)] {
-        uploads.insert(name.into(), bits(&array.data));
-    }
-    for (input, array) in stack.normalizer.mechanism.plug.inputs.iter().zip(given.inputs) {
-        uploads.insert(input_name(who, input.name, given.layer), bits(&array.data));
-    }
     // Outputs start as NaN, so that an entry the kernel does not write cannot pass for a result.
-    for (name, words) in [("maps", 2 * pairs), ("rows", 3 * rows), ("z", rows * width)] {
-        uploads.insert(name.into(), vec![f32::NAN.to_bits(); words]);
-    }
+    uploads.extend(outputs.map(|(name, words)| (name.into(), vec![f32::NAN.to_bits(); words])));
+    uploads.extend(operands.map(|(name, array)| (name.into(), bits(&array.data))));
+    uploads.extend(inputs(&stack.normalizer, given.layer, &given.inputs));
+
     let mut ready = Ready::new(device, &plan, &Buffers::new()).await?;
     let mut values = ready.run(device, &plan, &uploads).await?.into_iter();
     let mut next = || values.next().unwrap_or_default();
-    let (mut maps, rows, z) = (next(), next(), next());
+    let (mut maps, slots, z) = (next(), next(), next());
     let pattern = maps.split_off(pairs.min(maps.len()));
-    let row = [batch, heads, queries];
-    let of_rows = |index: usize| Array::new(row, rows.iter().skip(index).step_by(3).copied().collect::<Vec<_>>());
+    let row = [sizes.batch, sizes.heads, sizes.queries];
+    let slot = step::has_slot(stack).then(|| Array::new(row, slots)).transpose()?;
+    let map = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];
     Ok(Applied {
-        scores: Array::new([batch, heads, queries, keys], maps)?,
-        pattern: Array::new([batch, heads, queries, keys], unmask(pattern))?,
-        slot: of_rows(0)?,
-        z: Array::new([batch, heads, queries, width], z)?,
-        max_score: of_rows(1)?,
-        total: of_rows(2)?,
+        scores: Array::new(map, maps)?,
+        pattern: Array::new(map, unmask(pattern))?,
+        slot,
+        z: Array::new([sizes.batch, sizes.heads, sizes.queries, sizes.width], z)?,
     })
 }
 
@@ -142,14 +76,21 @@ pub(super) fn unmask(mut pattern: Vec<f32>) -> Vec<f32> {
     pattern
 }
 
-/// The uniform words of every mechanism of a stack.
+/// The uniform words of every mechanism of a stack, by buffer.
 pub(super) fn parameters(stack: &Stack) -> BTreeMap<String, Vec<u32>> {
-    let one = |placed: &crate::mechanism::Placed| {
+    let one = |placed: &Placed| {
         let mut words = spec::words(&placed.values);
         words.resize(words.len().max(1), 0);
         (format!("{}_params", placed.mechanism.id), words)
     };
     stack.iter().map(one).collect()
+}
+
+/// The inputs of a normalizer at one layer, by buffer.
+pub(super) fn inputs(normalizer: &Placed, layer: usize, arrays: &[Array]) -> Vec<(String, Vec<u32>)> {
+    let mechanism = normalizer.mechanism;
+    let named = mechanism.plug.inputs.iter().zip(arrays);
+    named.map(|(input, array)| (input_name(mechanism.id, input.name, layer), bits(&array.data))).collect()
 }
 
 pub(super) fn bits(values: &[f32]) -> Vec<u32> {

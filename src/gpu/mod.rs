@@ -6,15 +6,22 @@
 //! | [`plan`] | buffers and dispatches as data, made without a device |
 //! | [`device`], `run` | the one owner of the GPU; running plans |
 //! | [`apply`] | the attention step alone |
+//! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
+//! | [`parity`] | every mechanism's two twins compared |
 
 pub mod apply;
 pub mod device;
 pub mod kernel;
+pub mod layers;
 pub mod link;
+pub mod model;
+pub mod parity;
 pub mod plan;
 mod run;
 mod signal;
 pub mod source;
+pub mod weights;
 
-pub use apply::{Applied, Given, apply};
+pub use apply::apply;
 pub use device::Device;
+pub use model::{GpuModel, HeadRows};

@@ -6,6 +6,7 @@
 use super::kernel::Kernel;
 use super::source;
 use crate::mechanism::Stack;
+use crate::model::step::Sizes;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -172,7 +173,8 @@ impl Plan {
     pub fn attend(&mut self, stack: &Stack, at: &Attend<'_>) -> Result<()> {
         let most_keys = source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize;
         let most_width = constant("row", "MOST_WIDTH")?;
-        for (what, came, most) in [("keys", at.keys, most_keys), ("entries per head", at.width, most_width)] {
+        for (what, came, most) in [("keys", at.sizes.keys, most_keys), ("entries per head", at.sizes.width, most_width)]
+        {
             if came > most {
                 let problem =
                     format!("{came} {what} are more than the {most} the attention kernel holds; use the CPU engine");
@@ -182,8 +184,8 @@ impl Plan {
         let mut binds: Vec<(String, String)> = [("q", at.q), ("k", at.k), ("v", at.v), ("z", at.z)]
             .map(|(name, buffer)| (name.into(), buffer.into()))
             .into();
-        if let Some((maps, rows)) = at.capture {
-            binds.extend([("maps".into(), maps.into()), ("rows".into(), rows.into())]);
+        if let Some((maps, slots)) = at.capture {
+            binds.extend([("maps".into(), maps.into()), ("slots".into(), slots.into())]);
         }
         for placed in stack.iter() {
             let id = placed.mechanism.id;
@@ -196,18 +198,18 @@ impl Plan {
             binds.iter().map(|(binding, buffer)| (binding.as_str(), buffer.as_str())).collect();
         let shape = vec![
             ("layer", at.layer.into()),
-            ("batch", at.batch.into()),
-            ("heads", at.heads.into()),
-            ("kv_heads", at.kv_heads.into()),
-            ("queries", at.queries.into()),
-            ("keys", at.keys.into()),
-            ("width", at.width.into()),
+            ("batch", at.sizes.batch.into()),
+            ("heads", at.sizes.heads.into()),
+            ("kv_heads", at.sizes.kv_heads.into()),
+            ("queries", at.sizes.queries.into()),
+            ("keys", at.sizes.keys.into()),
+            ("width", at.sizes.width.into()),
             ("first_query", at.first_query.into()),
             ("first_head", at.first_head.into()),
             ("shown", at.shown.into()),
             ("scale", at.scale.into()),
         ];
-        let groups = [at.queries, at.batch * at.shown, 1];
+        let groups = [at.sizes.queries, at.sizes.batch * at.shown, 1];
         self.step(Kernel::attend_rows(stack, at.capture.is_some()), &binds, shape, groups)
     }
 }
@@ -253,22 +255,12 @@ pub struct Attend<'a> {
     pub v: &'a str,
     /// Buffer of z [B,N,Q,D].
     pub z: &'a str,
-    /// Buffers of maps [2,B,N,Q,K] and rows [B,N,Q,3] in the capture variant.
+    /// Buffers of maps [2,B,N,Q,K] and slots [B,N,Q] in the capture variant.
     pub capture: Option<(&'a str, &'a str)>,
     /// Zero-based layer.
     pub layer: usize,
-    /// B.
-    pub batch: usize,
-    /// H.
-    pub heads: usize,
-    /// G.
-    pub kv_heads: usize,
-    /// Q.
-    pub queries: usize,
-    /// K.
-    pub keys: usize,
-    /// D.
-    pub width: usize,
+    /// B, H, G, Q, K and D.
+    pub sizes: Sizes,
     /// Position of the first query.
     pub first_query: usize,
     /// First head that is computed.

@@ -87,6 +87,11 @@ impl Ready {
         Ok(Self { buffers, shapes, steps, staging: None })
     }
 
+    /// The buffers, for another plan to read.
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
     /// Writes `uploads`, runs every step of `plan` and returns what it reads, in its order.
     pub(super) async fn run(
         &mut self,

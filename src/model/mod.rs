@@ -8,6 +8,7 @@ pub mod load;
 mod rotary;
 mod run;
 pub mod sample;
+pub mod step;
 pub mod text;
 pub mod weights;
 

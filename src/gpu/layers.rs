@@ -1,0 +1,348 @@
+//! The plan of a forward pass.
+//!
+//! ```text
+//! embed                                                        1
+//! each block   norm · q,k,v · (rotate) · attend · output       4 + rotate, + residual in the epilogue
+//!              norm · inner + activation · outer               3, + residual in the epilogue
+//! final norm · logits                                          2
+//! ```
+//!
+//! That is 8 L + 3 dispatches with rotary and 7 L + 3 with learned positions, in one pass and one submit: 51 for the shipped
+//! model. Captures cost no dispatch but three: the two parts of the embedding, and the result of each head. An activation
+//! that is asked for gets a buffer of its own; all others share one per kind, layer after layer. Rotated queries and keys
+//! always stay, so that the maps of a head can be computed later.
+
+use super::kernel::Kernel;
+use super::plan::{Attend, Plan, Product, Read};
+use super::weights::{TURNS, ZEROS, pairing};
+use crate::hook::{HookPoint, Selection, Site};
+use crate::mechanism::Stack;
+use crate::model::config::{Activation, Config, Norm, Positions};
+use crate::model::step::Sizes;
+use crate::{Error, Result};
+
+/// A forward pass as a plan, and where each wanted activation lies.
+pub struct Pass {
+    /// Buffers, dispatches, reads; the first read is the logits.
+    pub plan: Plan,
+    /// Hook point and sizes of each further read.
+    pub captures: Vec<(HookPoint, Vec<usize>)>,
+}
+
+/// Buffers of the rotated queries and keys of a layer.
+pub fn rotated(config: &Config, layer: usize) -> [String; 2] {
+    match config.positions {
+        Positions::Rotary { .. } => [format!("rot_q.{layer}"), format!("rot_k.{layer}")],
+        Positions::Learned => [format!("q.{layer}"), format!("k.{layer}")],
+    }
+}
+
+/// Plans a pass of `tokens` tokens; `capacity` sizes the buffers.
+///
+/// # Errors
+/// [`Error::Gpu`] when something does not fit a kernel.
+pub fn pass(
+    config: &Config,
+    stack: &Stack,
+    wants: &Selection,
+    has_slot: bool,
+    tokens: usize,
+    capacity: usize,
+) -> Result<Pass> {
+    let plan = Plan::default();
+    let mut layers = Layers { config, stack, wants, has_slot, tokens, capacity, plan, captures: Vec::new() };
+    let logits = config.vocabulary;
+    layers.plan.storage("logits", capacity * logits);
+    layers.plan.reads.push(Read { buffer: "logits".into(), first: 0, words: tokens * logits });
+    layers.plan.stack(stack, config.layers, config.heads, config.kv_heads, config.head_width);
+    layers.plan.storage("tokens", capacity);
+    let mut stream = layers.embed()?;
+    for layer in 0..config.layers {
+        stream = layers.block(layer, stream)?;
+    }
+    layers.head(&stream)?;
+    Ok(Pass { plan: layers.plan, captures: layers.captures })
+}
+
+struct Layers<'a> {
+    config: &'a Config,
+    stack: &'a Stack,
+    wants: &'a Selection,
+    has_slot: bool,
+    tokens: usize,
+    capacity: usize,
+    plan: Plan,
+    captures: Vec<(HookPoint, Vec<usize>)>,
+}
+
+impl Layers<'_> {
+    fn wants(&self, layer: usize, site: Site) -> bool {
+        self.wants.has(HookPoint::new(layer, site))
+    }
+
+    /// Sizes of an activation of `tokens` tokens.
+    fn sizes(&self, site: Site, tokens: usize) -> Vec<usize> {
+        let size = |letter| match letter {
+            'H' => self.config.heads,
+            'G' => self.config.kv_heads,
+            'D' => self.config.head_width,
+            'M' => self.config.width,
+            'F' => self.config.ffn,
+            'V' => self.config.vocabulary,
+            'Q' | 'K' => tokens,
+            _ => 1,
+        };
+        site.axes().chars().map(size).collect()
+    }
+
+    fn words(&self, site: Site, tokens: usize) -> usize {
+        self.sizes(site, tokens).iter().product()
+    }
+
+    /// The buffer of an activation: its own when it is wanted, `shared` otherwise.
+    fn place(&mut self, layer: usize, site: Site, shared: &str) -> String {
+        let words = self.words(site, self.capacity);
+        if !self.wants(layer, site) {
+            return self.plan.storage(shared, words);
+        }
+        let at = HookPoint::new(layer, site);
+        let name = self.plan.storage(at.to_string(), words);
+        self.capture(at, &name, 0);
+        name
+    }
+
+    /// Reads an activation that lies in `buffer` from word `first` on.
+    fn capture(&mut self, at: HookPoint, buffer: &str, first: usize) {
+        let words = self.words(at.site, self.tokens);
+        self.plan.reads.push(Read { buffer: buffer.into(), first, words });
+        self.captures.push((at, self.sizes(at.site, self.tokens)));
+    }
+
+    fn embed(&mut self) -> Result<String> {
+        let learned = self.config.positions == Positions::Learned;
+        let positions = if learned { "positions" } else { ZEROS };
+        let stream = self.plan.storage("stream", self.words(Site::ResidPre, self.capacity));
+        let mut parts = vec![(stream.clone(), true, learned)];
+        for (site, token, position) in [(Site::Embed, true, false), (Site::PosEmbed, false, true)] {
+            if self.wants(0, site) && (token || learned) {
+                parts.push((self.place(0, site, ""), token, position));
+            }
+        }
+        let count = self.tokens * self.config.width;
+        for (x, token, position) in parts {
+            let shape = vec![
+                ("rows", self.tokens.into()),
+                ("width", self.config.width.into()),
+                ("take_token", usize::from(token).into()),
+                ("take_position", usize::from(position).into()),
+            ];
+            let binds = [("tokens", "tokens"), ("embed", "embed"), ("positions", positions), ("x", &x)];
+            self.plan.flat("embed", count, &binds, shape)?;
+        }
+        Ok(stream)
+    }
+
+    fn norm(&mut self, weight: &str, x: &str, y: &str) -> Result<()> {
+        let (gain, bias) = (format!("{weight}.w"), format!("{weight}.b"));
+        let shape = vec![("width", self.config.width.into()), ("epsilon", (self.config.norm_epsilon as f32).into())];
+        let groups = [self.tokens, 1, 1];
+        match self.config.norm {
+            Norm::Rms => {
+                let binds = [("x", x), ("gain", &gain), ("y", y)];
+                self.plan.step(Kernel::new("rms_norm", &[]), &binds, shape, groups)
+            }
+            Norm::Layer => {
+                let binds = [("x", x), ("gain", &gain), ("bias", &bias), ("y", y)];
+                self.plan.step(Kernel::new("layer_norm", &[]), &binds, shape, groups)
+            }
+        }
+    }
+
+    fn product<'a>(&self, x: &'a str, w: &'a str, b: &'a str, inner: usize, columns: usize) -> Product<'a> {
+        let heads = [self.config.heads, self.config.kv_heads];
+        Product { x, w, b, rows: self.tokens, inner, columns, heads, width: self.config.head_width }
+    }
+
+    fn block(&mut self, layer: usize, stream: String) -> Result<String> {
+        if self.wants(layer, Site::ResidPre) {
+            // Whoever wrote the stream has given it a buffer of its own for this.
+            self.capture(HookPoint::new(layer, Site::ResidPre), &stream, 0);
+        }
+        let normal = self.place(layer, Site::Ln1, "normal");
+        self.norm(&format!("blocks.{layer}.ln1"), &stream, &normal)?;
+        let z = self.attend(layer, &normal)?;
+        let mid = self.place(layer, Site::ResidMid, "stream_mid");
+        self.output(layer, &z, &stream, &mid)?;
+        self.feed_forward(layer, &mid)
+    }
+
+    /// Normalised x → z.
+    fn attend(&mut self, layer: usize, x: &str) -> Result<String> {
+        let config = self.config;
+        let [rot_q, rot_k] = rotated(config, layer);
+        let rotary = matches!(config.positions, Positions::Rotary { .. });
+        let (shared_q, shared_k) = if rotary { ("q", "k") } else { (rot_q.as_str(), rot_k.as_str()) };
+        let kept = |layers: &mut Self, site: Site, shared: &str| {
+            let name = layers.plan.storage(shared, layers.words(site, layers.capacity));
+            if layers.wants(layer, site) {
+                layers.capture(HookPoint::new(layer, site), &name, 0);
+            }
+            name
+        };
+        // With learned positions the buffers that stay are q and k themselves.
+        let (q, k) = match rotary {
+            true => (self.place(layer, Site::Q, shared_q), self.place(layer, Site::K, shared_k)),
+            false => (kept(self, Site::Q, shared_q), kept(self, Site::K, shared_k)),
+        };
+        let v = self.place(layer, Site::V, "v");
+        let (w, b) = (format!("blocks.{layer}.attn.w_qkv"), format!("blocks.{layer}.attn.b_qkv"));
+        let b = if config.attention_bias { b.as_str() } else { ZEROS };
+        let columns = (config.heads + 2 * config.kv_heads) * config.head_width;
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", "store_heads")];
+        let product = self.product(x, &w, b, config.width, columns);
+        self.plan.matmul(&product, &pieces, &[("q", &q), ("k", &k), ("v", &v)])?;
+        if let Positions::Rotary { pairing: pairs, .. } = config.positions {
+            kept(self, Site::RotQ, &rot_q);
+            kept(self, Site::RotK, &rot_k);
+            let [step, gap] = pairing(pairs, config.head_width);
+            let shape = vec![
+                ("heads", config.heads.into()),
+                ("kv_heads", config.kv_heads.into()),
+                ("rows", self.tokens.into()),
+                ("width", config.head_width.into()),
+                ("step", step.into()),
+                ("gap", gap.into()),
+            ];
+            let count = (config.heads + config.kv_heads) * self.tokens * config.head_width / 2;
+            let binds = [("q", q.as_str()), ("k", &k), ("turns", TURNS), ("rot_q", &rot_q), ("rot_k", &rot_k)];
+            self.plan.flat("rotate", count, &binds, shape)?;
+        }
+        let z = self.place(layer, Site::Z, "z");
+        let maps = self.maps(layer);
+        let sizes = Sizes {
+            batch: 1,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            queries: self.tokens,
+            keys: self.tokens,
+            width: config.head_width,
+        };
+        let capture = maps.as_ref().map(|[maps, slots]| (maps.as_str(), slots.as_str()));
+        let at = Attend {
+            q: &rot_q,
+            k: &rot_k,
+            v: &v,
+            z: &z,
+            capture,
+            layer,
+            sizes,
+            first_query: 0,
+            first_head: 0,
+            shown: config.heads,
+            scale: config.scale(),
+        };
+        self.plan.attend(self.stack, &at)?;
+        Ok(z)
+    }
+
+    /// The buffers of maps and slots, where a layer's scores, pattern or slot are wanted.
+    fn maps(&mut self, layer: usize) -> Option<[String; 2]> {
+        let slot = self.has_slot && self.wants(layer, Site::Slot);
+        let (scores, pattern) = (self.wants(layer, Site::Scores), self.wants(layer, Site::Pattern));
+        if !(slot || scores || pattern) {
+            return None;
+        }
+        let maps = self.plan.storage(format!("maps.{layer}"), 2 * self.words(Site::Pattern, self.capacity));
+        let slots = self.plan.storage(format!("slots.{layer}"), self.words(Site::Slot, self.capacity));
+        let second = self.words(Site::Scores, self.tokens);
+        for (wanted, site, buffer, first) in
+            [(scores, Site::Scores, &maps, 0), (pattern, Site::Pattern, &maps, second), (slot, Site::Slot, &slots, 0)]
+        {
+            if wanted {
+                self.capture(HookPoint::new(layer, site), buffer, first);
+            }
+        }
+        Some([maps, slots])
+    }
+
+    /// Mixes of values → the residual stream, and alone.
+    fn output(&mut self, layer: usize, z: &str, stream: &str, mid: &str) -> Result<()> {
+        let (w, b) = (format!("blocks.{layer}.attn.w_o"), format!("blocks.{layer}.attn.b_o"));
+        let b = if self.config.attention_bias { b.as_str() } else { ZEROS };
+        let delta = self.place(layer, Site::AttnOut, "delta");
+        let inner = self.config.heads * self.config.head_width;
+        let pieces = [("load", "load_heads"), ("weight", "weight_rows"), ("store", "store_residual")];
+        let product = self.product(z, &w, b, inner, self.config.width);
+        self.plan.matmul(&product, &pieces, &[("residual", stream), ("y", mid), ("delta", &delta)])?;
+        if self.wants(layer, Site::Result) {
+            let result = self.place(layer, Site::Result, "");
+            let shape = vec![
+                ("heads", self.config.heads.into()),
+                ("rows", self.tokens.into()),
+                ("width", self.config.head_width.into()),
+                ("columns", self.config.width.into()),
+            ];
+            let count = self.words(Site::Result, self.tokens);
+            self.plan.flat("result", count, &[("z", z), ("w", &w), ("result", &result)], shape)?;
+        }
+        Ok(())
+    }
+
+    fn feed_forward(&mut self, layer: usize, mid: &str) -> Result<String> {
+        let config = self.config;
+        let ffn = format!("blocks.{layer}.ffn");
+        let bias = |name: &str| if config.ffn_bias { format!("{ffn}.{name}") } else { ZEROS.into() };
+        let normal = self.place(layer, Site::Ln2, "normal");
+        self.norm(&format!("blocks.{layer}.ln2"), mid, &normal)?;
+        let pre = self.place(layer, Site::MlpPre, "pre");
+        let post = self.place(layer, Site::MlpPost, "post");
+        let (store, columns) =
+            if config.gated { ("store_gated", 2 * config.ffn) } else { ("store_activated", config.ffn) };
+        let activation = match config.activation {
+            Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_tanh",
+            Activation::Silu => "silu",
+            Activation::Relu => "relu",
+        };
+        let (w, b) = (format!("{ffn}.w_inner"), bias("b_inner"));
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", store), ("activation", activation)];
+        let product = self.product(&normal, &w, &b, config.width, columns);
+        self.plan.matmul(&product, &pieces, &[("pre", &pre), ("post", &post)])?;
+        let delta = self.place(layer, Site::MlpOut, "delta");
+        // The next block's first activation is this one's last.
+        let wanted = self.wants(layer, Site::ResidPost) || self.wants(layer + 1, Site::ResidPre);
+        let out = if wanted { HookPoint::new(layer, Site::ResidPost).to_string() } else { "stream_out".into() };
+        let out = self.plan.storage(out, self.words(Site::ResidPost, self.capacity));
+        if self.wants(layer, Site::ResidPost) {
+            self.capture(HookPoint::new(layer, Site::ResidPost), &out, 0);
+        }
+        let (w, b) = (format!("{ffn}.w_out"), bias("b_out"));
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", "store_residual")];
+        let product = self.product(&post, &w, &b, config.ffn, config.width);
+        self.plan.matmul(&product, &pieces, &[("residual", mid), ("y", &out), ("delta", &delta)])?;
+        Ok(out)
+    }
+
+    fn head(&mut self, stream: &str) -> Result<()> {
+        let normal = self.place(0, Site::LnFinal, "normal");
+        self.norm("ln_final", stream, &normal)?;
+        if self.wants(0, Site::Logits) {
+            self.capture(HookPoint::new(0, Site::Logits), "logits", 0);
+        }
+        let (w, weight) = if self.config.tied { ("embed", "weight_columns") } else { ("unembed", "weight_rows") };
+        let pieces = [("load", "load_rows"), ("weight", weight), ("store", "store_rows")];
+        let product = self.product(&normal, w, ZEROS, self.config.width, self.config.vocabulary);
+        self.plan.matmul(&product, &pieces, &[("y", "logits")])
+    }
+}
+
+/// Refuses a configuration that the kernels cannot run, before any weight is uploaded.
+///
+/// # Errors
+/// [`Error::Gpu`] naming what is too large.
+pub fn check(config: &Config, stack: &Stack) -> Result<()> {
+    pass(config, stack, &Selection::default(), false, 1, 1).map(|_| ()).map_err(|error| match error {
+        Error::Gpu { problem } => Error::Gpu { problem: format!("this model cannot run here: {problem}") },
+        other => other,
+    })
+}

@@ -1,0 +1,253 @@
+//! A decoder model on the GPU.
+//!
+//! Weights are uploaded once. Buffers, bind groups and kernels are kept per kind of pass (mechanisms, captures, length
+//! rounded up), so that a slider that moves rewrites a few uniform words and recompiles nothing.
+
+use super::apply::{inputs, parameters, unmask};
+use super::device::Device;
+use super::layers::{self, rotated};
+use super::plan::{Attend, Plan, Read};
+use super::run::{Buffers, Ready, upload};
+use super::source;
+use super::weights::resident;
+use crate::engine::{Forward, Pass, Request};
+use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site};
+use crate::mechanism::Stack;
+use crate::model::attention::default_inputs;
+use crate::model::config::Config;
+use crate::model::step::{Sizes, has_slot};
+use crate::model::weights::Weights;
+use crate::spec::Value;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Kinds of passes that are kept; two panes, with and without captures, take four.
+const KEPT: usize = 4;
+
+/// A model whose weights are on the device.
+pub struct GpuModel {
+    device: Rc<Device>,
+    config: Config,
+    resident: Buffers,
+    kept: Vec<Kept>,
+}
+
+/// Buffers of one kind of pass, and what last ran on them.
+struct Kept {
+    kind: Kind,
+    ready: Ready,
+    last: Option<Inputs>,
+}
+
+/// What decides over buffers and programs.
+#[derive(Debug, Clone, PartialEq)]
+struct Kind {
+    mechanisms: Vec<&'static str>,
+    capacity: usize,
+    wants: Vec<HookPoint>,
+}
+
+/// What decides over the numbers in them.
+#[derive(Debug, Clone, PartialEq)]
+struct Inputs {
+    tokens: Vec<u32>,
+    seed: u64,
+    values: Vec<Vec<Value>>,
+}
+
+/// One head in full.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadRows {
+    /// Scores [Q,K]; removed entries hold [`MASKED`](crate::mechanism::MASKED).
+    pub scores: Array,
+    /// Weights [Q,K]; zero where a pair is not kept.
+    pub pattern: Array,
+    /// Weight of the slot [Q], where the normalizer has one.
+    pub slot: Option<Array>,
+}
+
+impl GpuModel {
+    /// Uploads a model.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when something does not fit the device, and what [`Config::check`] and [`Weights::check`] refuse.
+    pub async fn new(device: Rc<Device>, config: &Config, weights: &Weights) -> Result<Self> {
+        config.check("config")?;
+        weights.check(config, "weights")?;
+        layers::check(config, &Stack::new("a", &[])?)?;
+        let positions = config.context.min(source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize);
+        let resident = upload(&device, &resident(config, weights, positions)?).await?;
+        Ok(Self { device, config: config.clone(), resident, kept: Vec::new() })
+    }
+
+    /// Sizes and choices.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Maps of one head under the request's stack, for any length: recomputed from the rotated queries and keys of the
+    /// last pass, or of a new one when the last was another.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a head the model does not have, and those of the pass.
+    pub async fn head_maps(&mut self, request: &Request<'_>, layer: usize, head: usize) -> Result<HeadRows> {
+        if layer >= self.config.layers || head >= self.config.heads {
+            return Err(Error::Unknown {
+                what: "head",
+                name: format!("L{layer}H{head}"),
+                remedy: format!("this model has {} layers of {} heads", self.config.layers, self.config.heads),
+            });
+        }
+        let inputs_now = Inputs::of(request);
+        let mechanisms = mechanisms(request.stack);
+        let same = |kept: &Kept| kept.kind.mechanisms == mechanisms && kept.last.as_ref() == Some(&inputs_now);
+        let index = match self.kept.iter().position(same) {
+            Some(index) => index,
+            None => {
+                self.pass(request, &Selection::default()).await?;
+                self.kept.len() - 1
+            }
+        };
+        let n = request.tokens.len();
+        let [rot_q, rot_k] = rotated(&self.config, layer);
+        let slot = has_slot(request.stack);
+        let mut plan = Plan::default();
+        plan.storage("maps", 2 * n * n);
+        plan.storage("slots", n);
+        plan.storage("z", n * self.config.head_width);
+        plan.stack(request.stack, layer + 1, self.config.heads, self.config.kv_heads, self.config.head_width);
+        let sizes = Sizes {
+            batch: 1,
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            queries: n,
+            keys: n,
+            width: self.config.head_width,
+        };
+        let at = Attend {
+            q: &rot_q,
+            k: &rot_k,
+            // Only the maps are wanted; keys stand in for values, which have their shape.
+            v: &rot_k,
+            z: "z",
+            capture: Some(("maps", "slots")),
+            layer,
+            sizes,
+            first_query: 0,
+            first_head: head,
+            shown: 1,
+            scale: self.config.scale(),
+        };
+        plan.attend(request.stack, &at)?;
+        plan.reads.push(Read { buffer: "maps".into(), first: 0, words: 2 * n * n });
+        plan.reads.push(Read { buffer: "slots".into(), first: 0, words: n });
+        let mut uploads = parameters(request.stack);
+        uploads.extend(self.inputs_at(request, layer));
+        let mut ready = match self.kept.get(index) {
+            Some(kept) => Ready::new(&self.device, &plan, kept.ready.buffers()).await?,
+            None => return Err(Error::Internal("a pass left no buffers".into())),
+        };
+        let mut values = ready.run(&self.device, &plan, &uploads).await?.into_iter();
+        let (mut maps, slots) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
+        let pattern = maps.split_off((n * n).min(maps.len()));
+        Ok(HeadRows {
+            scores: Array::new([n, n], maps)?,
+            pattern: Array::new([n, n], unmask(pattern))?,
+            slot: slot.then(|| Array::new([n], slots)).transpose()?,
+        })
+    }
+
+    fn inputs_at(&self, request: &Request<'_>, layer: usize) -> Vec<(String, Vec<u32>)> {
+        let config = &self.config;
+        let normalizer = &request.stack.normalizer;
+        let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width);
+        inputs(normalizer, layer, &default_inputs(normalizer, layer, heads, kv_heads, width, request.seed))
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        let refuse = |key: &str, expected: String, came: String| {
+            Err(Error::Param { who: "model".into(), key: key.into(), expected, came })
+        };
+        if tokens.is_empty() || tokens.len() > self.config.context {
+            let expected = format!("have 1..={} tokens, the model's context", self.config.context);
+            return refuse("sequence", expected, format!("{} long", tokens.len()));
+        }
+        match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
+            Some(token) => {
+                refuse("token", format!("lie below the vocabulary of {}", self.config.vocabulary), token.to_string())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a pass; its buffers are the last of `kept` afterwards.
+    async fn pass(&mut self, request: &Request<'_>, wants: &Selection) -> Result<Pass> {
+        self.check_tokens(request.tokens)?;
+        let slot = has_slot(request.stack);
+        let tokens = request.tokens.len();
+        let capacity = tokens.next_power_of_two().max(16);
+        let now = layers::pass(&self.config, request.stack, wants, slot, tokens, capacity)?;
+        let kind = Kind {
+            mechanisms: mechanisms(request.stack),
+            capacity,
+            wants: now.captures.iter().map(|(at, _)| *at).collect(),
+        };
+        let mut kept = match self.kept.iter().position(|kept| kept.kind == kind) {
+            Some(index) => self.kept.remove(index),
+            None => {
+                let ready = Ready::new(&self.device, &now.plan, &self.resident).await?;
+                Kept { kind, ready, last: None }
+            }
+        };
+        let mut uploads = parameters(request.stack);
+        uploads.insert("tokens".into(), request.tokens.to_vec());
+        if !request.stack.normalizer.mechanism.plug.inputs.is_empty() {
+            (0..self.config.layers).for_each(|layer| uploads.extend(self.inputs_at(request, layer)));
+        }
+        kept.last = None;
+        let values = kept.ready.run(&self.device, &now.plan, &uploads).await?;
+        kept.last = Some(Inputs::of(request));
+        self.kept.push(kept);
+        if self.kept.len() > KEPT {
+            self.kept.remove(0);
+        }
+        let mut values = values.into_iter();
+        let logits = Array::new([tokens, self.config.vocabulary], values.next().unwrap_or_default())?;
+        if let Some(index) = logits.data.iter().position(|value| !value.is_finite()) {
+            let problem = format!("this device computed {} as logit {index}; use the CPU engine", logits.data[index]);
+            return Err(Error::Gpu { problem });
+        }
+        let mut captures = ActivationCache::new(request.wants.clone());
+        let mut recorded = BTreeMap::new();
+        for ((at, shape), data) in now.captures.into_iter().zip(values) {
+            let data = if at.site == Site::Pattern { unmask(data) } else { data };
+            recorded.insert(at, Array::new(shape, data)?);
+        }
+        captures.values = recorded;
+        Ok(Pass { logits, captures })
+    }
+}
+
+impl Inputs {
+    fn of(request: &Request<'_>) -> Self {
+        let values = request.stack.iter().map(|placed| placed.values.clone()).collect();
+        Self { tokens: request.tokens.to_vec(), seed: request.seed, values }
+    }
+}
+
+fn mechanisms(stack: &Stack) -> Vec<&'static str> {
+    stack.iter().map(|placed| placed.mechanism.id).collect()
+}
+
+impl Forward for GpuModel {
+    async fn forward(&mut self, request: Request<'_>) -> Result<Pass> {
+        let wants = request.wants.clone();
+        self.pass(&request, &wants).await
+    }
+}
