@@ -111,6 +111,14 @@ pub enum Error {
         /// The compiler's or linker's words.
         problem: String,
     },
+    /// Laws or twins that do not hold on this machine.
+    #[error("{failed} of {of} checks do not hold on this machine; the table names them")]
+    Check {
+        /// How many do not hold.
+        failed: usize,
+        /// How many were made.
+        of: usize,
+    },
     /// A newer request made this one pointless.
     #[error("superseded by a newer request")]
     Superseded,
@@ -134,6 +142,7 @@ impl Error {
             Error::Tokenizer { .. } => "tokenizer",
             Error::Gpu { .. } => "gpu",
             Error::Kernel { .. } => "kernel",
+            Error::Check { .. } => "check",
             Error::Superseded => "superseded",
             Error::Internal(_) => "internal",
         }

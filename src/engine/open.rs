@@ -127,6 +127,11 @@ impl Engine {
         &self.tokenizer
     }
 
+    /// The burn model, for decoding step by step.
+    pub fn processor(&self) -> &CpuModel {
+        &self.runner.cpu
+    }
+
     /// Answers an experiment. `stop` is asked before every pane; once it says yes, the rest is not computed.
     ///
     /// # Errors

@@ -274,12 +274,20 @@ pub struct Slot {
 impl Plug {
     /// The plug of a [`ScoreMod`].
     pub const fn score_mod<M: ScoreMod>() -> Self {
-        Self::new::<M::Params>(Role::ScoreMod, &[], Twin::Score(|values, at, s| M::score(&M::Params::from_values(values), at, s)))
+        Self::new::<M::Params>(
+            Role::ScoreMod,
+            &[],
+            Twin::Score(|values, at, s| M::score(&M::Params::from_values(values), at, s)),
+        )
     }
 
     /// The plug of a [`MaskMod`].
     pub const fn mask_mod<M: MaskMod>() -> Self {
-        Self::new::<M::Params>(Role::MaskMod, &[], Twin::Mask(|values, at| M::keep(&M::Params::from_values(values), at)))
+        Self::new::<M::Params>(
+            Role::MaskMod,
+            &[],
+            Twin::Mask(|values, at| M::keep(&M::Params::from_values(values), at)),
+        )
     }
 
     /// The plug of a [`Normalizer`].
@@ -375,7 +383,10 @@ impl Mechanism {
     /// The module comment as Markdown.
     pub fn page(&self) -> String {
         let lines = self.source.lines().take_while(|line| line.starts_with("//!"));
-        lines.map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default()).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -397,7 +408,11 @@ impl Law {
                 Some(param) => format!("{key} = {}", param.write(*value)),
                 None => format!("{key} = {value:?}"),
             };
-            if at.is_empty() { String::new() } else { format!(" at {}", at.iter().map(one).collect::<Vec<_>>().join(", ")) }
+            if at.is_empty() {
+                String::new()
+            } else {
+                format!(" at {}", at.iter().map(one).collect::<Vec<_>>().join(", "))
+            }
         };
         match self {
             Law::RowsSumToOne(at) => format!("Rows sum to one{}", setting(at)),

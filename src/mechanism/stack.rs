@@ -53,7 +53,10 @@ impl Stack {
                 }
                 if other.mechanism.plug.role == this.mechanism.plug.role && this.mechanism.plug.role.single() {
                     let (a, b) = (other.mechanism.id, this.mechanism.id);
-                    return refuse(format!("{a} and {b} cannot stand together, each {}; remove one", this.mechanism.plug.role.title()));
+                    return refuse(format!(
+                        "{a} and {b} cannot stand together, each {}; remove one",
+                        this.mechanism.plug.role.title()
+                    ));
                 }
             }
         }

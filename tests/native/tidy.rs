@@ -34,7 +34,11 @@ const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// Files of `src/mechanism` that are not a mechanism, and what they are.
 const MECHANISM_MACHINERY: &[(&str, &str)] =
-    &[("mod", "the contract and the registry"), ("stack", "mechanisms of one pane, in order")];
+    &[
+    ("laws", "whether a mechanism keeps its laws"),
+    ("mod", "the contract and the registry"),
+    ("stack", "mechanisms of one pane, in order"),
+];
 
 /// Headings of a mechanism's page, in order, after the title.
 const HEADINGS: &[&str] = &["Definition", "Shapes", "Neutral setting", "Errors", "Numerics", "Source"];

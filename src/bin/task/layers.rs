@@ -39,6 +39,8 @@ const LAYERS: &[(&str, Kind)] = &[
     ("parity", Kind::Native),
     ("model", Kind::Native),
     ("gradients", Kind::Native),
+    ("lens", Kind::Native),
+    ("train", Kind::Native),
     ("golden", Kind::Native),
     ("fresh", Kind::Native),
     ("wasm", Kind::Wasm),

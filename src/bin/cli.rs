@@ -1,0 +1,73 @@
+//! `attnscope`: everything the page can do, headless.
+//!
+//! Results go to standard output, as a table or as JSON; what goes wrong is one sentence on standard error and exit code
+//! 1, with `--json` also an object `{"error": {"code", "message"}}` on standard output.
+
+mod cli {
+    pub mod apply;
+    pub mod check;
+    pub mod generate;
+    pub mod mechanisms;
+    pub mod npz;
+    pub mod print;
+    pub mod run;
+}
+
+use attnscope::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Compare attention variants, sinks and head roles on your own prompt, without the page.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// Prints JSON where a table or text would stand.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists every mechanism: role, source, parameters, laws.
+    Mechanisms,
+    /// Runs an experiment and prints its outcome as JSON.
+    Run(cli::run::Args),
+    /// Continues a prompt.
+    Generate(cli::generate::Args),
+    /// Runs one mechanism's attention step on given tensors.
+    Apply(cli::apply::Args),
+    /// Checks every law, and the GPU twins against the burn twins, on this machine.
+    Check(cli::check::Args),
+    /// Trains a model to ship.
+    Train(attnscope::train::TrainArgs),
+}
+
+fn main() -> ExitCode {
+    let Cli { json, command } = Cli::parse();
+    let done = match command {
+        Command::Mechanisms => cli::mechanisms::command(json),
+        Command::Run(args) => cli::run::command(&args),
+        Command::Generate(args) => cli::generate::command(&args, json),
+        Command::Apply(args) => cli::apply::command(&args),
+        Command::Check(args) => cli::check::command(&args, json),
+        Command::Train(args) => attnscope::train::command(&args, &mut std::io::stdout()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(error: &Error, json: bool) {
+    if json {
+        let object = serde_json::json!({ "error": { "code": error.code(), "message": error.to_string() } });
+        // Whoever closed the output no longer listens.
+        let _: Result<()> = cli::print::json(&object);
+    }
+    cli::print::complain(&error.to_string());
+}

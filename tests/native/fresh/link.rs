@@ -1,0 +1,140 @@
+//! A link restores the experiment it was made of, whatever its text holds.
+
+use attnscope::experiment::{Chip, Experiment, Head, Metric, Order, Pane, Quantity, Scale, Tab, View, link};
+use attnscope::spec::Plain;
+use proptest::prelude::*;
+
+/// Text of anything, with what links, mail and chat programs stumble over mixed in.
+fn text() -> impl Strategy<Value = String> {
+    let nasty = prop_oneof![
+        Just("&".to_string()),
+        Just("=".into()),
+        Just("#".into()),
+        Just("%".into()),
+        Just("%26".into()),
+        Just("+".into()),
+        Just("(".into()),
+        Just("),".into()),
+        Just(":".into()),
+        Just("\r\n".into()),
+        Just("\t \u{a0}".into()),
+        Just("\"'<>`\\^{}|[]".into()),
+        Just("👩‍👩‍👧‍👦🏳️‍🌈".into()),
+        Just("שלום مرحبا\u{202e}".into()),
+        "\\PC{0,12}",
+        any::<char>().prop_map(String::from),
+    ];
+    prop::collection::vec(nasty, 0..24).prop_map(|parts| parts.concat())
+}
+
+fn word() -> impl Strategy<Value = String> {
+    // Parameters have words of their own for these two.
+    "[a-z][a-z0-9_]{0,20}".prop_filter("a flag", |word| word != "true" && word != "false")
+}
+
+/// Numbers as controls make them.
+fn short() -> impl Strategy<Value = f64> + Clone {
+    prop_oneof![
+        (-512i32..512).prop_map(f64::from),
+        (-4000i32..4000).prop_map(|thousandths| f64::from(thousandths) / 1000.0),
+    ]
+}
+
+fn panes(number: impl Strategy<Value = f64> + 'static) -> impl Strategy<Value = Vec<Pane>> {
+    let value =
+        prop_oneof![any::<bool>().prop_map(Plain::Flag), number.prop_map(Plain::Number), word().prop_map(Plain::Word)];
+    let chip = (word(), prop::collection::btree_map(word(), value, 0..4)).prop_map(|(id, values)| Chip { id, values });
+    prop::collection::vec(prop::collection::vec(chip, 0..4).prop_map(|stack| Pane { stack }), 1..=4)
+}
+
+fn one<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    prop::sample::select(all)
+}
+
+fn view() -> impl Strategy<Value = View> {
+    let head = (0usize..100, 0usize..100).prop_map(|(layer, head)| Head { layer, head });
+    let at = prop::option::of(0usize..4096);
+    let words = (one(Quantity::ALL), one(Scale::ALL), one(Tab::ALL), one(Metric::ALL), one(Order::ALL));
+    (head, at.clone(), at, words, 0usize..4, 0.0f32..1.0, 0usize..4096, text()).prop_map(
+        |(pin, query, key, (quantity, scale, tab, metric, order), wall, epsilon, position, paper)| View {
+            pin,
+            query,
+            key,
+            quantity,
+            scale,
+            tab,
+            metric,
+            order,
+            wall,
+            epsilon,
+            position,
+            paper,
+        },
+    )
+}
+
+fn experiment(panes: impl Strategy<Value = Vec<Pane>>) -> impl Strategy<Value = Experiment> {
+    (text(), text(), any::<bool>(), panes, view(), any::<u64>()).prop_map(|(model, prompt, bos, panes, view, seed)| {
+        Experiment { version: 1, model, prompt, bos, panes, view, seed }
+    })
+}
+
+/// Whether a hash survives in an address bar and a message: printable ASCII without what ends a link.
+fn is_safe(hash: &str) -> bool {
+    hash.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>`\\^{}|[]".contains(&byte))
+}
+
+proptest! {
+    #[test]
+    fn a_link_restores_its_experiment(experiment in experiment(panes(prop_oneof![short(), prop::num::f64::NORMAL]))) {
+        let hash = link::write(&experiment);
+        prop_assert!(is_safe(&hash), "{hash}");
+        for hash in [hash.clone(), format!("#{hash}")] {
+            let opened = link::read(&hash).unwrap();
+            prop_assert_eq!(&opened.experiment, &experiment);
+            prop_assert!(opened.notices.is_empty(), "{:?}", opened.notices);
+        }
+    }
+
+    #[test]
+    fn anything_can_stand_in_the_address_bar(hash in "\\PC{0,80}", part in "(v|m|p|a|b|q|pin|eps|seed|wall)=[a-z0-9(),:%&=.-]{0,40}") {
+        // It may be refused, but with a reason, and never by a panic.
+        for hash in [hash.clone(), part.clone(), format!("{part}&{hash}")] {
+            if let Err(error) = link::read(&hash) {
+                prop_assert_eq!(error.code(), "parse");
+            }
+        }
+    }
+
+    #[test]
+    fn json_restores_its_experiment(experiment in experiment(panes(short()))) {
+        let text = serde_json::to_string(&experiment).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Experiment>(&text).unwrap(), experiment);
+    }
+}
+
+#[test]
+fn two_thousand_tokens_fit() {
+    let prompt = "Once upon a time & a half = 50% of #1 + \"a\" 🎈 שלום\n".repeat(150);
+    assert!(prompt.split_whitespace().count() > 2000);
+    let experiment = Experiment { prompt, ..Experiment::default() };
+    let hash = link::write(&experiment);
+    assert!(is_safe(&hash));
+    assert_eq!(link::read(&hash).unwrap().experiment, experiment);
+}
+
+#[test]
+fn the_first_example_survives_its_own_link() {
+    let experiment = Experiment::default();
+    assert_eq!(link::read(&link::write(&experiment)).unwrap().experiment, experiment);
+    assert_eq!(link::read("").unwrap().experiment, experiment);
+}
+
+#[test]
+fn links_of_newer_versions_open_as_far_as_they_are_understood() {
+    let opened = link::read("#v=1&m=stories-3m&p=One&a=softmax&zoom=3").unwrap();
+    assert_eq!(opened.experiment.prompt, "One");
+    assert_eq!(opened.notices.len(), 1);
+    assert!(opened.notices[0].contains("zoom"), "{:?}", opened.notices);
+    assert_eq!(link::read("v=2").unwrap_err().code(), "parse");
+}

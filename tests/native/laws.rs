@@ -1,0 +1,126 @@
+//! Layer `laws`: every law of every mechanism, and that a broken mechanism is caught.
+
+use attnscope::api::LawReport;
+use attnscope::mechanism::{ALL, Grid, Law, MaskMod, Mechanism, Normalizer, Plug, Rows, ScoreMod, Weighted, laws};
+use attnscope::spec::Value;
+use burn::tensor::{Bool, Tensor};
+
+#[test]
+fn every_law_of_every_mechanism_holds() {
+    for mechanism in ALL {
+        let reports = laws::check(mechanism).unwrap();
+        assert_eq!(reports.len(), mechanism.laws.len() + 1, "{}", mechanism.id);
+        for LawReport { law, holds, deviation, allowed } in reports {
+            assert!(holds, "{}: {law}: deviates by {deviation}, allowed {allowed}", mechanism.id);
+        }
+    }
+}
+
+#[test]
+fn every_mechanism_reduces_to_something() {
+    for mechanism in ALL {
+        assert!(mechanism.laws.iter().any(|law| matches!(law, Law::ReducesTo { .. })), "{}", mechanism.id);
+    }
+}
+
+attnscope::params! {
+    /// Controls of the broken mechanisms below.
+    pub struct BrokenParams {
+        /// How broken; 0 is not.
+        breakage: f32 = 1.0, real(0.0, 1.0, 0.1);
+    }
+}
+
+/// Gives keys later than the query their share.
+struct SeesTheFuture;
+impl Normalizer for SeesTheFuture {
+    type Params = BrokenParams;
+    fn weigh(p: &BrokenParams, _at: &Grid, rows: Rows) -> Weighted {
+        let keep = rows.keep.float();
+        let keep = keep.clone() + (keep.ones_like() - keep) * p.breakage;
+        let sum = keep.clone().sum_dim(3);
+        Weighted { pattern: keep / sum, slot: None }
+    }
+}
+
+/// Divides by a sum that is too large and forgets empty rows.
+struct LosesWeight;
+impl Normalizer for LosesWeight {
+    type Params = BrokenParams;
+    fn weigh(p: &BrokenParams, _at: &Grid, rows: Rows) -> Weighted {
+        let e = (rows.scores.clone() - rows.scores.max_dim(3)).exp();
+        Weighted { pattern: e.clone() / (e.sum_dim(3) + p.breakage * 1e-3), slot: None }
+    }
+}
+
+/// Overflows for large scores.
+struct Overflows;
+impl Normalizer for Overflows {
+    type Params = BrokenParams;
+    fn weigh(_p: &BrokenParams, _at: &Grid, rows: Rows) -> Weighted {
+        let e = rows.scores.exp() * rows.keep.float();
+        Weighted { pattern: e.clone() / e.sum_dim(3).clamp_min(f32::MIN_POSITIVE), slot: None }
+    }
+}
+
+/// Lets scores of later keys speak for earlier ones.
+struct Leaks;
+impl ScoreMod for Leaks {
+    type Params = BrokenParams;
+    fn score(p: &BrokenParams, _at: &Grid, scores: Tensor<4>) -> Tensor<4> {
+        let row = scores.clone().mean_dim(3);
+        scores * (row * p.breakage + 1.0)
+    }
+}
+
+/// Keeps every second key only.
+struct Forgets;
+impl MaskMod for Forgets {
+    type Params = BrokenParams;
+    fn keep(_p: &BrokenParams, at: &Grid) -> Tensor<4, Bool> {
+        at.distance().remainder_scalar(2.0).lower_elem(0.5)
+    }
+}
+
+const REDUCES: Law = Law::ReducesTo { other: "softmax", at: &[("breakage", Value::Real(1.0))] };
+
+/// A broken mechanism that claims these laws.
+fn claim(plug: Plug, laws: &'static [Law]) -> &'static Mechanism {
+    let softmax = attnscope::mechanism::by_id("softmax").unwrap();
+    let Mechanism { name, summary, parity, source, .. } = *softmax;
+    let paper = attnscope::mechanism::Paper { ..softmax.paper };
+    Box::leak(Box::new(Mechanism { id: "broken", name, summary, paper, laws, parity, wgsl: None, source, plug }))
+}
+
+/// Whether the law (or, at `None`, finiteness) is reported as broken.
+fn is_caught(plug: Plug, law: Option<Law>) -> bool {
+    let laws: &'static [Law] = Box::leak(law.into_iter().collect());
+    let reports = laws::check(claim(plug, laws)).unwrap();
+    !reports[laws.len()].holds
+}
+
+#[test]
+fn a_broken_mechanism_breaks_its_law() {
+    assert!(is_caught(Plug::normalizer::<SeesTheFuture>(), Some(Law::Causal)));
+    assert!(is_caught(Plug::normalizer::<LosesWeight>(), Some(Law::RowsSumToOne(&[]))));
+    assert!(is_caught(Plug::normalizer::<Overflows>(), None));
+    assert!(is_caught(Plug::normalizer::<LosesWeight>(), None), "a row that keeps nothing must be zero");
+    assert!(is_caught(Plug::score_mod::<Leaks>(), Some(Law::Causal)));
+    assert!(is_caught(Plug::score_mod::<Leaks>(), Some(Law::ShiftInvariant(&[]))));
+    assert!(is_caught(Plug::mask_mod::<Forgets>(), Some(REDUCES)));
+}
+
+#[test]
+fn a_law_that_holds_is_not_reported_as_broken() {
+    // The future-seeing rows ignore their scores, so shifting those changes nothing.
+    assert!(!is_caught(Plug::normalizer::<SeesTheFuture>(), Some(Law::ShiftInvariant(&[]))));
+    assert!(!is_caught(Plug::normalizer::<LosesWeight>(), Some(Law::RowsSumToOne(&[("breakage", Value::Real(0.0))]))));
+}
+
+#[test]
+fn a_law_that_names_no_parameter_is_refused() {
+    let law: &'static [Law] = &[Law::RowsSumToOne(&[("brokenness", Value::Real(0.0))])];
+    let refused = laws::check(claim(Plug::normalizer::<LosesWeight>(), law)).unwrap_err();
+    assert_eq!(refused.code(), "unknown");
+    assert!(refused.to_string().contains("broken.brokenness"), "{refused}");
+}

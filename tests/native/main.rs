@@ -1,0 +1,13 @@
+//! The native test binary: one module per layer, so that `cargo task test --only laws` picks by name.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
+
+mod fixtures;
+mod fresh;
+mod golden;
+mod gradients;
+mod laws;
+mod lens;
+mod model;
+mod tidy;
