@@ -22,7 +22,8 @@ pub struct Palette {
 }
 
 /// Properties that canvases use as they are.
-const NAMED: [&str; 8] = ["--pane-a", "--pane-b", "--ink", "--ink-2", "--ink-3", "--line", "--line-strong", "--masked"];
+const NAMED: [&str; 8] =
+    ["--pane-a", "--pane-b", "--ink", "--ink-3", "--line", "--line-strong", "--masked", "--accent-weak"];
 
 impl Palette {
     /// Reads the style sheet.
@@ -126,12 +127,11 @@ impl Scaling {
         if self.diverging { 0.5 + share / 2.0 } else { share }
     }
 
-    /// Ticks of the colour bar: place and value.
-    pub fn ticks(self) -> Vec<(f32, f32)> {
+    /// Values of the colour bar's ticks at its left end, middle and right end.
+    pub fn ticks(self) -> [f32; 3] {
         // Under a square root the middle of the bar is a quarter of the limit.
         let middle = self.high * if self.root { 0.25 } else { 0.5 };
-        let values = if self.diverging { vec![-self.high, 0.0, self.high] } else { vec![0.0, middle, self.high] };
-        values.into_iter().map(|value| (self.place(value), value)).collect()
+        if self.diverging { [-self.high, 0.0, self.high] } else { [0.0, middle, self.high] }
     }
 
     /// The mode in words, for the colour bar's label.
@@ -157,4 +157,14 @@ pub fn quantity_name(quantity: Quantity) -> &'static str {
         Quantity::Scores => "Score",
         Quantity::ValueWeighted => "Pattern × ‖v·W_O‖",
     }
+}
+
+/// A number on an axis or a colour bar: three significant digits, trailing zeros left out.
+pub fn tick(value: f32) -> String {
+    let size = value.abs();
+    let decimals =
+        if size >= 100.0 || size == 0.0 { 0 } else { (2 - size.log10().floor() as i32).clamp(0, 6) as usize };
+    let text = format!("{size:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text };
+    if value < 0.0 { format!("−{text}") } else { text }
 }

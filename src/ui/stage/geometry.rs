@@ -8,8 +8,8 @@ const LARGEST_CELL: f64 = 44.0;
 const LETTER: (f64, f64) = (11.0, 9.0);
 /// Width of a monospaced letter, as a share of its size.
 const ADVANCE: f64 = 0.61;
-/// Room for the name of an axis.
-const AXIS_NAME: f64 = 15.0;
+/// Width of the corner, where the axes are named.
+const CORNER: f64 = 58.0;
 
 /// The layout of one matrix, in CSS pixels from the plot's upper left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -37,7 +37,7 @@ impl Geometry {
         // Labels are sized for the cells, and cells by what the labels leave: one round is enough, letters shrink little.
         let guess = (width * 0.8 / n).clamp(LETTER.1, LETTER.0);
         let label = longest as f64 * guess * ADVANCE;
-        let gutter = (label + AXIS_NAME + 9.0).clamp(46.0, (width * 0.4).max(46.0)).round();
+        let gutter = (label + 8.0).clamp(CORNER, (width * 0.4).max(CORNER)).round();
         let room = (width - gutter).max(n.min(120.0));
         let fitted = |room: f64| if room >= n { (room / n).floor().min(LARGEST_CELL) } else { room / n };
         // The slot is a column like any other, but never too thin to see.
@@ -54,7 +54,7 @@ impl Geometry {
             cell,
             slot: slot.then(|| (left - slot_room(cell), cell.max(8.0))),
             letter,
-            every: ((letter + 1.0) / cell.max(0.01)).ceil().max(1.0) as usize,
+            every: (letter / cell.max(0.01)).ceil().max(1.0) as usize,
         }
     }
 

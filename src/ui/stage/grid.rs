@@ -29,6 +29,11 @@ pub fn Reach(
     let own = RwSignal::new(None::<Cell>);
     let here = Memo::new(move |_| own.get().or_else(|| scene.cell.get()).unwrap_or(Cell { query: 0, key: 0 }));
 
+    let pinned = Memo::new(move |_| {
+        let (query, key) = scene.store.experiment.with(|experiment| (experiment.view.query, experiment.view.key));
+        query.zip(key).map(|(query, key)| Cell { query, key })
+    });
+
     let show = move |cell: Cell| {
         let g = geometry.get_untracked();
         let origin = cells[turn.get_untracked()]
@@ -93,17 +98,17 @@ pub fn Reach(
                 role="gridcell" class="reach-cell" node_ref=cells[index] data-test="grid-cell"
                 tabindex=move || if mine() { "0" } else { "-1" }
                 aria-colindex=move || here.get().key + 1
-                aria-selected=move || (mine() && scene.store.experiment.with(|e| (e.view.query, e.view.key) == (Some(here.get().query), Some(here.get().key)))).to_string()
+                aria-selected=move || (mine() && pinned.get() == Some(here.get())).to_string()
                 aria-label=label
                 style=place
             ></div>
         }
     };
+    let name = move || format!("{}, {}: rows are queries, columns are keys", scene.name(column), scene.head.get());
     view! {
         <div
             role="grid" class="reach" data-test="grid"
-            aria-label=move || format!("{}, {}: rows are queries, columns are keys", scene.name(column), scene.head.get())
-            aria-rowcount=tokens aria-colcount=tokens aria-readonly="true"
+            aria-label=name aria-rowcount=tokens aria-colcount=tokens aria-readonly="true"
             on:keydown=press
             on:focusin=move |_| if own.get_untracked().is_none() {
                 let cell = scene.cell.get_untracked();

@@ -5,28 +5,35 @@
 //! | [`scene`] | what is shown now, derived once |
 //! | [`maps`], [`colour`], [`geometry`] | numbers, what colour they have, where they stand; no drawing |
 //! | [`canvas`] | drawing, and following an element's width |
-//! | [`matrix`], [`grid`] | one matrix for the eye and the pointer; the same for keyboard and screen reader |
+//! | [`matrix`], [`cross`], [`tooltip`], [`grid`] | one matrix for the eye and the pointer; the same for keyboard and screen reader |
 //! | [`sentence`], [`profiles`] | the pair that is read: in words, in both directions, in every head |
-//! | [`wall`] | every head at once |
+//! | [`wall`], [`tiles`], [`metric`] | every head at once, with a number each |
 
 pub mod canvas;
 pub mod colour;
+pub mod colour_bar;
+pub mod cross;
 pub mod geometry;
 pub mod grid;
 pub mod maps;
 pub mod matrix;
+pub mod metric;
 pub mod profiles;
 pub mod scene;
 pub mod sentence;
+pub mod tiles;
+pub mod tooltip;
 pub mod wall;
 
 use crate::experiment::{Quantity, Scale};
 use crate::ui::store::Store;
+use crate::ui::tabs::roles_in_words;
 use leptos::prelude::*;
-use matrix::{Matrix, Tooltip};
+use matrix::Matrix;
 use profiles::Profiles;
 use scene::{Column, Scene};
 use sentence::Sentence;
+use tooltip::Tooltip;
 use web_sys::KeyboardEvent;
 
 /// Matrix bar, three matrices, sentence and profiles.
@@ -53,6 +60,14 @@ fn Bar() -> impl IntoView {
     let store = scene.store;
     let previewed =
         move || store.experiment.with(|experiment| scene::within(store, experiment.view.pin)) != scene.head.get();
+    // A role is shown only after probes have been run, which the tab of the roles asks for.
+    let role = move || {
+        let report = store.roles(0).value?;
+        let (head, heads) = (scene.head.get(), store.outcome.with(|outcome| outcome.as_ref().map(|o| o.model.heads))?);
+        Some(
+            view! { <span class="tag" title="From probes, in pane A">{roles_in_words(&report, head.layer * heads + head.head)}</span> },
+        )
+    };
     let quantities = Quantity::ALL.iter().map(|quantity| {
         let quantity = *quantity;
         view! {
@@ -68,10 +83,16 @@ fn Bar() -> impl IntoView {
         let selected = move || store.experiment.with(|experiment| experiment.view.scale) == scale;
         view! { <option value=scale.word() selected=selected>{move || scale_word(scale, scene)}</option> }
     });
+    let set_scale = move |word: String| {
+        if let Ok(scale) = word.parse() {
+            store.look(|view| view.scale = scale);
+        }
+    };
     view! {
         <div class="mbar" data-test="matrix-bar">
             <h2 data-test="shown-head">{move || scene.head.get().to_string()}</h2>
             <span class="cap state">{move || if previewed() { "preview" } else { "pinned" }}</span>
+            {role}
             <div class="seg end" role="group" aria-label="Quantity">{quantities.collect_view()}</div>
             <label>
                 "Scale "
@@ -79,7 +100,7 @@ fn Bar() -> impl IntoView {
                     data-test="scale"
                     disabled=move || scene.quantity() == Quantity::Scores
                     prop:value=move || store.experiment.with(|experiment| experiment.view.scale.word())
-                    on:change:target=move |event| if let Ok(scale) = event.target().value().parse() { store.look(|view| view.scale = scale) }
+                    on:change:target=move |event| set_scale(event.target().value())
                 >{scales.collect_view()}</select>
             </label>
         </div>

@@ -4,7 +4,7 @@
 //! are redrawn with every move of the pointer, hence on canvases: 3 × 512 rectangles in the document would be too many.
 
 use super::canvas::{drawn, paint, sharp};
-use super::colour::{Palette, Scaling};
+use super::colour::{Palette, Scaling, tick};
 use super::geometry::Geometry;
 use super::maps::of_head;
 use super::scene::{Column, Scene, fresh_maps};
@@ -35,12 +35,21 @@ pub fn Profiles(
     let key = move || scene.cell.get().map(|cell| cell.key);
     view! {
         <figure class="prof live" data-test="profiles" data-pane=column.word()>
-            <div class="sub"><strong>"Row: "<span class="mono">{move || token(query())}</span>" reads"</strong><span>"by key"</span></div>
+            <div class="sub">
+                <strong>"Row: "<span class="mono">{move || token(query())}</span>" reads"</strong>
+                <span>"by key"</span>
+            </div>
             <Bars column along=Along::Row/>
-            <div class="sub"><strong>"Column: "<span class="mono">{move || token(key())}</span>" is read by"</strong><span>"by query"</span></div>
+            <div class="sub">
+                <strong>"Column: "<span class="mono">{move || token(key())}</span>" is read by"</strong>
+                <span>"by query"</span>
+            </div>
             <Bars column along=Along::Column/>
             <div class="sub">
-                <strong><span class="mono">{move || token(query())}</span>" → "<span class="mono">{move || token(key())}</span>" in every head"</strong>
+                <strong>
+                    <span class="mono">{move || token(query())}</span> " → "
+                    <span class="mono">{move || token(key())}</span> " in every head"
+                </strong>
                 <span>"weight, layers × heads"</span>
             </div>
             <EveryHead column/>
@@ -90,9 +99,10 @@ fn Bars(column: Column, along: Along) -> impl IntoView {
             seen.iter().take(3).map(|(at, value)| format!("{} ({at}) {}", name(*at), format::four(*value))).collect();
         format!("largest: {}", if top.is_empty() { "all masked".into() } else { top.join(", ") })
     };
+    let test = if along == Along::Row { "row-profile" } else { "column-profile" };
     view! {
         <canvas
-            class="bars" node_ref=canvas role="img" data-test=if along == Along::Row { "row-profile" } else { "column-profile" }
+            class="bars" node_ref=canvas role="img" data-test=test
             aria-label=described style=format!("height:{}px", BARS + MARKER)
         ></canvas>
     }
@@ -115,34 +125,28 @@ fn draw(
     let ticks: &[f64] = if scaling.diverging { &[1.0, 0.0, -1.0] } else { &[1.0, 0.5, 0.0] };
     context.set_font("10px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace");
     context.set_text_align("right");
-    for &tick in ticks {
-        context.set_fill_style_str(palette.css(if tick == 0.0 { "--line-strong" } else { "--line" }));
-        context.fill_rect(g.left, y(tick).floor(), g.size(), 1.0);
+    for &at in ticks {
+        let words = format!("{}{}", if scaling.diverging && at > 0.0 { "+" } else { "" }, tick((at * high) as f32));
+        context.set_fill_style_str(palette.css(if at == 0.0 { "--line-strong" } else { "--line" }));
+        context.fill_rect(g.left, y(at).floor(), g.size(), 1.0);
         context.set_fill_style_str(palette.css("--ink-3"));
         // Fails only for a context that is gone.
-        let _ = context.fill_text(&tick_words(tick * high, scaling.diverging), g.left - 6.0, y(tick) + 3.0);
+        let _ = context.fill_text(&words, g.left - 6.0, y(at) + 3.0);
+    }
+    // Masked runs as one rectangle each: fractional edges between cells would shimmer.
+    context.set_fill_style_str(palette.css("--masked"));
+    for run in masked_runs(values) {
+        context.fill_rect(g.left + run.start as f64 * g.cell, top, run.len() as f64 * g.cell, BARS - top);
     }
     let gap = if g.cell >= 6.0 { 1.0 } else { 0.0 };
+    let base = y(0.0).floor();
     for (index, value) in values.iter().enumerate() {
-        let x = g.left + index as f64 * g.cell;
-        match value {
-            None => {
-                context.set_fill_style_str(palette.css("--masked"));
-                context.fill_rect(x, top, g.cell, BARS - top);
-            }
-            Some(value) => {
-                let edge = y(f64::from(*value) / high).floor();
-                let base = y(0.0).floor();
-                let larger_in_b = if column == Column::Difference { *value < 0.0 } else { column == Column::B };
-                context.set_fill_style_str(palette.css(if larger_in_b { "--pane-b" } else { "--pane-a" }));
-                context.fill_rect(
-                    x + gap,
-                    edge.min(base),
-                    (g.cell - 2.0 * gap).max(0.75),
-                    (edge - base).abs().max(1.0),
-                );
-            }
-        }
+        let Some(value) = value else { continue };
+        let edge = y(f64::from(*value) / high).floor();
+        let larger_in_b = if column == Column::Difference { *value < 0.0 } else { column == Column::B };
+        context.set_fill_style_str(palette.css(if larger_in_b { "--pane-b" } else { "--pane-a" }));
+        let x = g.left + index as f64 * g.cell + gap;
+        context.fill_rect(x, edge.min(base), (g.cell - 2.0 * gap).max(0.75), (edge - base).abs().max(1.0));
     }
     if let Some(hot) = hot {
         let x = g.left + (hot as f64 + 0.5) * g.cell;
@@ -155,18 +159,16 @@ fn draw(
     }
 }
 
-fn tick_words(value: f64, signed: bool) -> String {
-    let size = value.abs();
-    let text = if size >= 10.0 { format!("{size:.0}") } else { format!("{size:.2}") };
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text };
-    let sign = if value < 0.0 {
-        "−"
-    } else if value > 0.0 && signed {
-        "+"
-    } else {
-        ""
-    };
-    format!("{sign}{text}")
+/// Where values are missing, as runs.
+fn masked_runs(values: &[Option<f32>]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for at in (0..values.len()).filter(|at| values[*at].is_none()) {
+        match runs.last_mut() {
+            Some(run) if run.end == at => run.end += 1,
+            _ => runs.push(at..at + 1),
+        }
+    }
+    runs
 }
 
 /// The weight of the pair in every head: `None` where it has not been computed, NaN where it is masked.
@@ -236,16 +238,14 @@ fn EveryHead(column: Column) -> impl IntoView {
         )
     };
     let geometry = scene.geometries[at];
+    let beside = move || geometry.with(|g| format!("margin-left:{}px;width:{}px", g.left, g.size()));
     let across = move || (0..size.get().1).map(|head| view! { <span>{format!("H{head}")}</span> }).collect_view();
     let down = move || (0..size.get().0).map(|layer| view! { <span>{format!("L{layer}")}</span> }).collect_view();
     view! {
         <div class="heads" aria-hidden="true">
-            <div class="hx" style=move || geometry.with(|g| format!("margin-left:{}px;width:{}px", g.left, g.size()))>{across}</div>
+            <div class="hx" style=beside>{across}</div>
             <div class="hy" style=move || geometry.with(|g| format!("width:{}px", g.left - 6.0))>{down}</div>
-            <canvas
-                node_ref=canvas on:click=pick
-                style=move || geometry.with(|g| format!("margin-left:{}px;width:{}px;height:{}px", g.left, g.size(), LAYER * size.get().0 as f64))
-            ></canvas>
+            <canvas node_ref=canvas on:click=pick style=move || format!("{};height:{}px", beside(), LAYER * size.get().0 as f64)></canvas>
             <i style=ring></i>
         </div>
     }

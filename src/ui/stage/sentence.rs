@@ -41,15 +41,21 @@ pub fn Sentence() -> impl IntoView {
         let other = scene.name(Column::B);
         let body = if weight.is_nan() && in_b.is_none_or(f32::is_nan) {
             let later = if cell.key > cell.query { ": the key comes later" } else { "" };
-            view! { "Query " {token(cell.query)} " cannot see key " {token(cell.key)} {format!("{later}. Masked, n/a.")} }.into_any()
+            let rest = format!("{later}. Masked, n/a. ");
+            view! { "Query " {token(cell.query)} " cannot see key " {token(cell.key)} {rest} }.into_any()
         } else {
-            let strongest = a.strongest(cell.query);
+            let in_b = in_b.map(|weight| {
+                let other = format!(" in {other}");
+                view! { " and " <strong data-test="say-b">{or_masked(weight)}</strong> {other} }
+            });
+            let strongest = a.strongest(cell.query).map(|key| {
+                let weight = format!(", {}. ", format::four(a.at(cell.query, key)));
+                view! { "Its strongest key in A is " {token(key)} {weight} }
+            });
             view! {
                 "Query " {token(cell.query)} " reads key " {token(cell.key)} " with "
                 <strong data-test="say-a">{or_masked(weight)}</strong> " in A"
-                {in_b.map(|weight| view! { " and " <strong data-test="say-b">{or_masked(weight)}</strong> {format!(" in {other}")} })}
-                ". "
-                {strongest.map(|key| view! { "Its strongest key in A is " {token(key)} {format!(", {}. ", format::four(a.at(cell.query, key)))} })}
+                {in_b} ". " {strongest}
             }
             .into_any()
         };

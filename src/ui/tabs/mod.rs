@@ -7,6 +7,8 @@ mod paper;
 mod roles;
 mod sinks;
 
+pub use roles::roles_in_words;
+
 use crate::experiment::Tab;
 use crate::ui::store::Store;
 use leptos::prelude::*;

@@ -9,7 +9,7 @@ use crate::ui::format::{fixed, plain};
 use crate::ui::stage::canvas::{drawn, follow_width, sharp};
 use crate::ui::stage::colour::Palette;
 use crate::ui::stage::scene::{self, palette, pane_letter, tokens};
-use crate::ui::stage::wall::{every, request_missing};
+use crate::ui::stage::metric::{every, request_missing};
 use crate::ui::store::Store;
 use leptos::html::Div;
 use leptos::prelude::*;
