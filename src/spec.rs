@@ -221,14 +221,16 @@ pub fn words(values: &[Value]) -> Vec<u32> {
     values.iter().map(word).collect()
 }
 
-/// The WGSL struct of a declaration. Flags are `u32`, since WGSL has no host-shareable `bool`.
+/// The WGSL struct of a declaration. Flags are `u32`, since WGSL has no host-shareable `bool`; a choice `x` is a member
+/// `x_word`, the index of its word, so that the natural key of a choice may be one that WGSL reserves, such as `operator`.
 pub fn wgsl_struct(name: &str, spec: &[Param]) -> String {
-    let kind = |param: &Param| match param.domain {
-        Domain::Flag | Domain::Choice(_) => "u32",
-        Domain::Int { .. } => "i32",
-        Domain::Real { .. } => "f32",
+    let member = |param: &Param| match param.domain {
+        Domain::Flag => format!("    {}: u32,\n", param.key),
+        Domain::Choice(_) => format!("    {}_word: u32,\n", param.key),
+        Domain::Int { .. } => format!("    {}: i32,\n", param.key),
+        Domain::Real { .. } => format!("    {}: f32,\n", param.key),
     };
-    let members: String = spec.iter().map(|param| format!("    {}: {},\n", param.key, kind(param))).collect();
+    let members: String = spec.iter().map(member).collect();
     // A struct needs a member; mechanisms without parameters carry one unused word.
     let members = if members.is_empty() { "    unused: u32,\n".to_string() } else { members };
     format!("struct {name} {{\n{members}}}\n")

@@ -13,8 +13,8 @@ fn attention_sink_operators_bias(p: AttentionSinkOperatorsParams, at: Row, d: u3
 }
 
 fn attention_sink_operators_slot(p: AttentionSinkOperatorsParams, at: Row) -> f32 {
-    if (p.operator != attention_sink_operators_operator_key_bias
-        && p.operator != attention_sink_operators_operator_key_value_bias) {
+    if (p.operator_word != attention_sink_operators_operator_key_bias
+        && p.operator_word != attention_sink_operators_operator_key_value_bias) {
         return MASKED;
     }
     var b = 0.0;
@@ -25,7 +25,7 @@ fn attention_sink_operators_slot(p: AttentionSinkOperatorsParams, at: Row) -> f3
 }
 
 fn attention_sink_operators_step(p: AttentionSinkOperatorsParams, at: Row, round: u32, x: f32, fold: Fold) -> f32 {
-    switch p.operator {
+    switch p.operator_word {
         case attention_sink_operators_operator_sigmoid, attention_sink_operators_operator_sigmoid_normalised: {
             if (round == 0u) {
                 // exp of something that is not positive never overflows.
@@ -33,14 +33,14 @@ fn attention_sink_operators_step(p: AttentionSinkOperatorsParams, at: Row, round
                 return select(e, 1.0, x >= 0.0) / (1.0 + e);
             }
             let sum = fold.sum + attention_sink_operators_epsilon;
-            return select(x, x / sum, p.operator == attention_sink_operators_operator_sigmoid_normalised);
+            return select(x, x / sum, p.operator_word == attention_sink_operators_operator_sigmoid_normalised);
         }
         case attention_sink_operators_operator_elu, attention_sink_operators_operator_elu_normalised: {
             if (round == 0u) {
                 return exp(min(x, 0.0)) + max(x, 0.0);
             }
             let sum = fold.sum + attention_sink_operators_epsilon;
-            return select(x, x / sum, p.operator == attention_sink_operators_operator_elu_normalised);
+            return select(x, x / sum, p.operator_word == attention_sink_operators_operator_elu_normalised);
         }
         default: {
             if (round == 0u) {
@@ -52,7 +52,7 @@ fn attention_sink_operators_step(p: AttentionSinkOperatorsParams, at: Row, round
 }
 
 fn attention_sink_operators_slot_weight(p: AttentionSinkOperatorsParams, at: Row, slot: f32) -> f32 {
-    switch p.operator {
+    switch p.operator_word {
         case attention_sink_operators_operator_key_bias, attention_sink_operators_operator_key_value_bias: {
             return slot;
         }
@@ -67,5 +67,5 @@ fn attention_sink_operators_slot_weight(p: AttentionSinkOperatorsParams, at: Row
 
 fn attention_sink_operators_slot_value(p: AttentionSinkOperatorsParams, at: Row, d: u32) -> f32 {
     let value = attention_sink_operators_v_star[attention_sink_operators_bias(p, at, d)] * p.value_scale;
-    return select(value, 0.0, p.operator == attention_sink_operators_operator_key_bias);
+    return select(value, 0.0, p.operator_word == attention_sink_operators_operator_key_bias);
 }

@@ -1,0 +1,335 @@
+//! Every program the engine can build: it links, it is valid WGSL without extra capabilities, and it keeps the house rules.
+
+use attnscope::Error;
+use attnscope::catalogue::Role;
+use attnscope::experiment::Chip;
+use attnscope::gpu::kernel::Kernel;
+use attnscope::gpu::link::{Access, Linked};
+use attnscope::gpu::{layers, source};
+use attnscope::hook::{Selection, Site};
+use attnscope::mechanism::{ALL, Mechanism, Stack};
+use attnscope::model::config::{Activation, Config, Family, Norm, Pairing, Positions};
+use naga::AddressSpace;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use std::collections::{BTreeMap, BTreeSet};
+
+const MOST_STORAGE: usize = 8;
+const MOST_INVOCATIONS: u32 = 256;
+const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
+
+/// Every mechanism alone, and every legal pair and triple of one score mod, one mask mod and one normalizer.
+fn stacks() -> Vec<Stack> {
+    let of = |role: Role| {
+        ALL.iter().filter(move |m| m.plug.role == role && m.wgsl.is_some()).map(|m| Some(m.id)).chain([None])
+    };
+    let mut stacks = Vec::new();
+    for score in of(Role::ScoreMod) {
+        for mask in of(Role::MaskMod) {
+            for normalizer in of(Role::Normalizer) {
+                let chips: Vec<_> = [score, mask, normalizer].into_iter().flatten().map(Chip::new).collect();
+                stacks.push(Stack::new("a", &chips).expect("one of each role is legal"));
+            }
+        }
+    }
+    stacks
+}
+
+/// Configurations that between them use every kernel and every activation.
+fn configs() -> Vec<Config> {
+    let activations = [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu];
+    let mut configs = Vec::new();
+    for activation in activations {
+        configs.push(Config { activation, ..Config::gpt2(50, 16, 2, 2, 32) });
+        configs.push(Config { activation, tied: false, ..Config::llama(50, 16, 2, 4, 2, 24) });
+    }
+    let adjacent = Positions::Rotary { theta: 1e4, pairing: Pairing::Adjacent };
+    configs.push(Config { positions: adjacent, norm: Norm::Layer, family: Family::Llama, ..configs[1].clone() });
+    configs
+}
+
+fn kernels() -> BTreeMap<String, Kernel> {
+    let mut kernels = BTreeMap::new();
+    let mut put = |kernel: Kernel| kernels.insert(kernel.id(), kernel);
+    for stack in stacks() {
+        put(Kernel::attend_rows(&stack, false));
+        put(Kernel::attend_rows(&stack, true));
+    }
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    for config in configs() {
+        for wants in [Selection::default(), Selection::sites(Site::ALL)] {
+            let pass = layers::pass(&config, &plain, &wants, false, 5, 8).expect("a small model fits");
+            pass.plan.steps.into_iter().for_each(|step| {
+                put(step.kernel);
+            });
+        }
+    }
+    kernels
+}
+
+fn module(linked: &Linked) -> Result<(naga::Module, ModuleInfo), String> {
+    let line = |line: Option<u32>| linked.origins.get(line.unwrap_or(1) as usize - 1).cloned();
+    let module = naga::front::wgsl::parse_str(&linked.text).map_err(|error| {
+        format!(
+            "{:?}: {}",
+            line(error.location(&linked.text).map(|at| at.line_number)),
+            error.emit_to_string(&linked.text)
+        )
+    })?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(&linked.text))?;
+    Ok((module, info))
+}
+
+/// Runs `judge` on every program and reports all complaints at once.
+fn judge(judge: impl Fn(&Kernel, &Linked, &naga::Module, &ModuleInfo) -> Vec<String>) {
+    let mut complaints = Vec::new();
+    let kernels = kernels();
+    assert!(kernels.len() > 20, "only {} programs found", kernels.len());
+    for (id, kernel) in &kernels {
+        match kernel
+            .link()
+            .map_err(|error| error.to_string())
+            .and_then(|linked| module(&linked).map(|made| (linked, made)))
+        {
+            Ok((linked, (module, info))) => {
+                complaints.extend(judge(kernel, &linked, &module, &info).iter().map(|fault| format!("{id}: {fault}")));
+            }
+            Err(problem) => complaints.push(format!("{id}: {problem}")),
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_program_links_and_is_valid_without_extra_capabilities() {
+    judge(|_, _, _, _| Vec::new());
+}
+
+#[test]
+fn every_binding_is_used_and_dense_and_few() {
+    judge(|_, linked, module, info| {
+        let mut faults = Vec::new();
+        let entry = info.get_entry_point(0);
+        let mut bound = BTreeSet::new();
+        for (handle, global) in module.global_variables.iter() {
+            let Some(binding) = &global.binding else { continue };
+            let name = global.name.clone().unwrap_or_default();
+            if entry[handle].is_empty() {
+                faults.push(format!("binding {name} is not used"));
+            }
+            if binding.group != 0 {
+                faults.push(format!("binding {name} is in group {}", binding.group));
+            }
+            bound.insert(binding.binding);
+            let read_back = linked.bindings.get(binding.binding as usize).map(|found| found.name.as_str());
+            if read_back != Some(name.as_str()) {
+                faults.push(format!("binding {name} was read back as {read_back:?}"));
+            }
+        }
+        if !bound.iter().copied().eq(0..linked.bindings.len() as u32) {
+            faults.push(format!("bindings are {bound:?}, which is not dense"));
+        }
+        let storage = linked.bindings.iter().filter(|binding| binding.access != Access::Uniform).count();
+        if storage > MOST_STORAGE {
+            faults.push(format!("{storage} storage buffers are more than {MOST_STORAGE}"));
+        }
+        faults
+    });
+}
+
+#[test]
+fn workgroups_fit_every_device() {
+    judge(|_, _, module, _| {
+        let mut faults = Vec::new();
+        let [entry] = module.entry_points.as_slice() else {
+            return vec![format!("{} entry points instead of one", module.entry_points.len())];
+        };
+        if entry.name != "main" {
+            faults.push(format!("the entry point is called {}", entry.name));
+        }
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        if invocations > MOST_INVOCATIONS {
+            faults.push(format!("{invocations} invocations are more than {MOST_INVOCATIONS}"));
+        }
+        let shared = module.global_variables.iter().filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx())).sum();
+        if bytes > MOST_WORKGROUP_BYTES {
+            faults.push(format!("{bytes} bytes of workgroup memory are more than {MOST_WORKGROUP_BYTES}"));
+        }
+        faults
+    });
+}
+
+#[test]
+fn the_shape_uniform_is_read_back_whole_and_is_told_whole() {
+    let mut complaints = Vec::new();
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    for config in configs() {
+        let pass =
+            layers::pass(&config, &plain, &Selection::sites(Site::ALL), false, 5, 8).expect("a small model fits");
+        for step in &pass.plan.steps {
+            let linked = step.kernel.link().expect("checked above");
+            let (module, _) = module(&linked).expect("checked above");
+            let declared: Vec<String> = module
+                .types
+                .iter()
+                .filter(|(_, ty)| ty.name.as_deref() == Some("Shape"))
+                .flat_map(|(_, ty)| match &ty.inner {
+                    naga::TypeInner::Struct { members, .. } => members.iter().filter_map(|m| m.name.clone()).collect(),
+                    _ => Vec::new(),
+                })
+                .collect();
+            let read: Vec<String> = linked.shape.iter().map(|member| member.name.clone()).collect();
+            let told: BTreeSet<&str> = step.shape.iter().map(|(name, _)| *name).collect();
+            let needed: BTreeSet<&str> = declared.iter().map(String::as_str).collect();
+            if declared.is_empty() || declared != read || told != needed {
+                complaints.push(format!("{}: declared {declared:?}, read {read:?}, told {told:?}", step.kernel.id()));
+            }
+            for binding in &linked.bindings {
+                if binding.name != "shape" && !step.binds.iter().any(|(name, _)| *name == binding.name) {
+                    complaints.push(format!("{}: nothing is bound to {}", step.kernel.id(), binding.name));
+                }
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn no_step_reads_what_it_writes() {
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    for config in configs() {
+        for wants in
+            [Selection::default(), Selection::sites(Site::ALL), Selection::sites(&[Site::ResidPre, Site::Pattern])]
+        {
+            let pass = layers::pass(&config, &plain, &wants, false, 5, 8).expect("a small model fits");
+            for step in &pass.plan.steps {
+                let linked = step.kernel.link().expect("checked above");
+                let buffer =
+                    |name: &str| step.binds.iter().find(|(binding, _)| binding == name).map(|(_, buffer)| buffer);
+                let of = |access: Access| -> Vec<_> {
+                    linked.bindings.iter().filter(|b| b.access == access).filter_map(|b| buffer(&b.name)).collect()
+                };
+                let (read, written) = (of(Access::Read), of(Access::ReadWrite));
+                let unique: BTreeSet<_> = written.iter().collect();
+                assert_eq!(unique.len(), written.len(), "{} writes one buffer twice", step.kernel.id());
+                assert!(!written.iter().any(|name| read.contains(name)), "{} reads what it writes", step.kernel.id());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pass_stays_within_its_dispatches() {
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    for config in configs() {
+        let per_layer = if matches!(config.positions, Positions::Rotary { .. }) { 8 } else { 7 };
+        let pass = layers::pass(&config, &plain, &Selection::default(), false, 5, 8).expect("a small model fits");
+        assert_eq!(pass.plan.steps.len(), per_layer * config.layers + 3, "{config:?}");
+        let every =
+            layers::pass(&config, &plain, &Selection::sites(Site::ALL), true, 5, 8).expect("a small model fits");
+        let more = if config.positions == Positions::Learned { 2 } else { 1 };
+        assert_eq!(every.plan.steps.len(), pass.plan.steps.len() + config.layers + more, "captures of {config:?}");
+    }
+}
+
+#[test]
+fn mechanism_files_define_only_functions_of_their_own_name() {
+    let mut complaints = Vec::new();
+    for (mechanism, text) in ALL.iter().filter_map(|m| m.wgsl.map(|text| (m, text))) {
+        let lines = || text.lines().map(str::trim_start);
+        if lines().any(|line| line.starts_with('@')) {
+            complaints.push(format!("{}: attributes belong to kernels", mechanism.id));
+        }
+        if lines().any(|line| line.starts_with("struct ")) {
+            complaints.push(format!("{}: the parameter struct is generated", mechanism.id));
+        }
+        let names =
+            |word: &'static str| lines().filter_map(move |line| line.strip_prefix(word)?.split(['(', ':']).next());
+        for name in names("fn ").chain(names("const ")).chain(names("override ")) {
+            if !name.starts_with(&format!("{}_", mechanism.id)) {
+                complaints.push(format!("{}: {name} is not named after the file", mechanism.id));
+            }
+        }
+        if names("fn ").next().is_none() {
+            complaints.push(format!("{}: defines no function", mechanism.id));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_file_is_embedded_and_reached() {
+    let mut reached: BTreeSet<String> = BTreeSet::new();
+    for kernel in kernels().values() {
+        let linked = kernel.link().expect("checked above");
+        reached.extend(linked.origins.into_iter().map(|(file, _)| file));
+    }
+    let listed: BTreeSet<String> = source::ALL.iter().map(|source| source.path()).collect();
+    let dead: Vec<_> = listed.difference(&reached).collect();
+    assert!(dead.is_empty(), "no program uses {dead:?}");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["shared", "skeleton", "model"] {
+        for entry in std::fs::read_dir(root.join("shaders").join(folder)).expect("the folder exists") {
+            let name = entry.expect("readable").file_name().to_string_lossy().into_owned();
+            let path = format!("shaders/{folder}/{name}");
+            assert!(!name.ends_with(".wgsl") || listed.contains(&path), "{path} is not in src/gpu/source.rs");
+        }
+    }
+}
+
+#[test]
+fn faults_name_the_file_and_line_they_came_from() {
+    const MISSING: &str = "// broken: names a piece that does not exist.\n#import nowhere\n";
+    const SLOT: &str = "// broken: names a slot that nobody fills.\nfn softmax_f() {\n    #slot nowhere\n}\n";
+    const BINDING: &str = "// broken: a binding in another form.\n@binding(9) @group(0) var<storage> a: array<f32>;\n";
+    let softmax = attnscope::mechanism::by_id("softmax").expect("it is there");
+    for (text, line) in [(MISSING, 2), (SLOT, 3), (BINDING, 2)] {
+        let broken: &'static Mechanism =
+            Box::leak(Box::new(Mechanism { wgsl: Some(text), plug: same_plug(softmax), ..facts(softmax) }));
+        let mut kernel = Kernel::new("attend_rows", &[("capture", "capture_none")]);
+        kernel.mechanisms.push(broken);
+        match kernel.link() {
+            Err(Error::Kernel { file, line: found, .. }) => {
+                assert_eq!((file.as_str(), found), ("shaders/mechanism/softmax.wgsl", line));
+            }
+            other => panic!("{text} linked: {:?}", other.map(|linked| linked.text)),
+        }
+    }
+}
+
+fn same_plug(of: &Mechanism) -> attnscope::mechanism::Plug {
+    let plug = &of.plug;
+    attnscope::mechanism::Plug {
+        role: plug.role,
+        spec: plug.spec,
+        params: plug.params,
+        inputs: plug.inputs,
+        twin: plug.twin,
+    }
+}
+
+/// A copy of the facts; the registry's constants are not `Clone`, since nothing else needs a second one.
+fn facts(of: &Mechanism) -> Mechanism {
+    let paper = &of.paper;
+    Mechanism {
+        id: of.id,
+        name: of.name,
+        summary: of.summary,
+        paper: attnscope::mechanism::Paper {
+            number: paper.number,
+            title: paper.title,
+            authors: paper.authors,
+            year: paper.year,
+            url: paper.url,
+            place: paper.place,
+            provenance: paper.provenance,
+        },
+        laws: of.laws,
+        parity: of.parity,
+        wgsl: of.wgsl,
+        source: of.source,
+        plug: same_plug(of),
+    }
+}
