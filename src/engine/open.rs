@@ -282,7 +282,48 @@ async fn processor(runner: &mut Runner, reference: Option<&Reference>, reason: S
     Ok(facts)
 }
 
+/// Puts the GPU engine into `runner` and says what it is, or why the processor computes instead.
+///
+/// A software adapter is slower than the processor's own SIMD, so `auto` leaves it; a GPU whose numbers differ is never
+/// used unless it is forced, and then the check shows it.
+#[cfg(feature = "gpu")]
+async fn gpu(
+    config: &Config,
+    weights: &Weights,
+    runner: &mut Runner,
+    reference: Option<&Reference>,
+    choice: Choice,
+) -> std::result::Result<EngineFacts, String> {
+    use crate::gpu::{Device, GpuModel};
+    use crate::outcome::SELF_CHECK_ALLOWED;
+    let words = |error: Error| match error {
+        Error::Gpu { problem } => problem,
+        error => error.to_string(),
+    };
+    let device = Device::open().await.map_err(words)?;
+    let (adapter, software, tier) = (device.adapter.clone(), device.software, device.tier);
+    if software && choice == Choice::Auto {
+        return Err(format!("{adapter} is a software GPU, slower than the processor itself"));
+    }
+    let mut model = GpuModel::new(std::rc::Rc::new(device), config, weights).await.map_err(words)?;
+    let made;
+    let reference = match reference {
+        Some(reference) => reference,
+        None => {
+            made = Reference::new(&mut runner.cpu, config).await.map_err(words)?;
+            &made
+        }
+    };
+    let deviation = reference.deviation(&mut model).await.map_err(words)?;
+    if deviation > SELF_CHECK_ALLOWED && choice == Choice::Auto {
+        return Err(format!("{adapter} failed the self-check: its logits differ by {deviation:.1e}"));
+    }
+    runner.gpu = Some(Box::new(model));
+    Ok(EngineFacts { tier, adapter, software, reason: String::new(), self_check: Some(deviation) })
+}
+
 /// Why the processor computes instead of a GPU.
+#[cfg(not(feature = "gpu"))]
 async fn gpu(
     _config: &Config,
     _weights: &Weights,

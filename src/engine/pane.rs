@@ -1,11 +1,11 @@
 //! One pane: a forward pass, and what is made of it.
 
 use super::plan::{Key, Plan};
-use super::runner::Runner;
+use super::runner::{LookedAt, Runner};
 use super::values::OutputGrams;
 use super::visible::{Kept, price};
 use super::{Forward, Request, measure};
-use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site};
+use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::Stack;
 use crate::model::Config;
 use crate::outcome::{HeadMaps, PaneOutcome, STORED_TOKENS, arrays};
@@ -23,8 +23,7 @@ pub(super) struct Ran {
     own: PaneOutcome,
     /// Query rows, over all layers and heads, that keep no key.
     pub empty_rows: usize,
-    /// Captures of the layer that was last looked at in full.
-    looked_at: Option<(usize, ActivationCache)>,
+    looked_at: LookedAt,
 }
 
 /// What a pane needs beside its stack.
@@ -77,7 +76,7 @@ impl Ran {
         PaneOutcome { next, versus_a: (!is_a).then(versus), ..self.own.clone() }
     }
 
-    /// One head in full. The heads of the layer that was last looked at cost nothing.
+    /// One head in full.
     ///
     /// # Errors
     /// Those of the pass.
@@ -89,28 +88,16 @@ impl Ran {
         layer: usize,
         head: usize,
     ) -> Result<HeadMaps> {
-        if self.looked_at.as_ref().is_none_or(|(looked_at, _)| *looked_at != layer) {
-            let wants = [Site::Scores, Site::Pattern].map(|site| HookPoint::new(layer, site));
-            let wants = wants.into_iter().fold(Selection::default(), Selection::with);
-            let request = Request { tokens: &at.plan.tokens, stack, seed: at.plan.seed, wants };
-            self.looked_at = Some((layer, runner.forward(request).await?.captures));
-        }
-        let Some((_, captures)) = &self.looked_at else { return Ok(HeadMaps::default()) };
-        let tokens = at.plan.tokens.len();
-        let kept = Kept::new(at.config, stack, layer, 0, tokens, tokens);
-        let map = |site| -> Result<Array> {
-            let mut cells = stripe(captures.get(layer, site)?, at.config.heads, head).to_vec();
-            kept.mark(head, &mut cells);
-            Array::new([tokens, tokens], cells)
-        };
+        let tokens = &at.plan.tokens;
+        let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
+        let (mut scores, mut pattern) = runner.head(request, layer, head, &mut self.looked_at).await?;
+        let kept = Kept::new(at.config, stack, layer, 0, tokens.len(), tokens.len());
+        kept.mark(head, &mut scores.data);
+        kept.mark(head, &mut pattern.data);
+        let (layers, heads) = (at.config.layers, at.config.heads);
         let norms = self.own.arrays.get(arrays::VALUE_NORMS);
-        let norms = norms
-            .map(|norms| stripe(norms, at.config.layers * at.config.heads, layer * at.config.heads + head).to_vec());
-        Ok(HeadMaps {
-            scores: map(Site::Scores)?,
-            pattern: map(Site::Pattern)?,
-            value_norms: Array::new([tokens], norms.unwrap_or_else(|| vec![0.0; tokens]))?,
-        })
+        let norms = norms.map(|norms| stripe(norms, layers * heads, layer * heads + head).to_vec());
+        Ok(HeadMaps { scores, pattern, value_norms: Array::new([tokens.len()], norms.unwrap_or_default())? })
     }
 }
 
