@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
 
+mod command;
 mod fixtures;
 mod fresh;
 mod golden;
@@ -10,4 +11,6 @@ mod gradients;
 mod laws;
 mod lens;
 mod model;
+mod parity;
+mod shaders;
 mod tidy;

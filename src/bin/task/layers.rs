@@ -42,6 +42,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("lens", Kind::Native),
     ("train", Kind::Native),
     ("golden", Kind::Native),
+    ("command", Kind::Native),
     ("fresh", Kind::Native),
     ("wasm", Kind::Wasm),
     ("e2e", Kind::EndToEnd),
