@@ -24,7 +24,8 @@
 //! 4. The burn twin: implement the role's trait, as plain as the formula. It is the definition.
 //! 5. The WGSL twin: functions named after the stem, the same local names in the same order. Never write the parameter
 //!    struct; the linker generates it.
-//! 6. Laws, at least one [`Law::ReducesTo`] or a golden file.
+//! 6. Laws, at least one [`Law::ReducesTo`] or a golden file. A law and a `match` name a choice by its word
+//!    ([`choice`](crate::spec::choice)), never by its index. [`laws::check`] measures them.
 //! 7. The two lines: `mod x;` and `&x::MECHANISM` in [`ALL`], both alphabetical.
 //! 8. `cargo task test --only laws,parity,shaders`, then bless the generated files:
 //!    `ATTNSCOPE_BLESS=1 cargo task test --only fresh`.

@@ -52,6 +52,9 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
                     checked.push(parity(&device, mechanism)?);
                 }
             }
+            Err(problem) if std::env::var("ATTNSCOPE_GPU").is_ok_and(|value| value == "required") => {
+                return Err(problem);
+            }
             // Laws still say something; that the twins were not compared must be seen.
             Err(problem) => print::complain(&format!("twins not compared: {problem}")),
         }

@@ -6,9 +6,11 @@ use attnscope::experiment::link;
 use attnscope::hook::Selection;
 use attnscope::mechanism::Stack;
 use attnscope::model::sample::{Sampler, Sampling, generate};
+use attnscope::model::{Files, load};
 use attnscope::outcome::Tier;
 use attnscope::{Error, Result};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What `generate` can be told.
@@ -17,6 +19,9 @@ pub struct Args {
     /// A folder (Hugging Face), a llama2.c `.bin` with its tokenizer beside it, or a shipped model's id.
     #[arg(long)]
     model: String,
+    /// Another tokenizer than the one beside the model: a llama2.c `.bin` or a `tokenizer.json`.
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
     /// The text to continue.
     #[arg(long)]
     prompt: String,
@@ -54,7 +59,7 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
     let panes = link::read(&format!("a={}", args.stack))?.experiment.panes;
     let stack = Stack::new("a", panes.first().map_or(&[][..], |pane| &pane.stack))?;
     let mut sampler = Sampler::new(args.sampling())?;
-    let mut engine = pollster::block_on(Engine::open(&args.model, args.engine))?;
+    let mut engine = pollster::block_on(args.open())?;
     let prompt = engine.tokenizer().encode(&args.prompt, !args.no_bos)?;
     let config = engine.config().clone();
     if prompt.is_empty() {
@@ -97,6 +102,20 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
 }
 
 impl Args {
+    async fn open(&self) -> Result<Engine> {
+        let Some(path) = &self.tokenizer else { return Engine::open(&self.model, self.engine).await };
+        let there = Files::read(Path::new(&self.model))?;
+        let others = |name: &&str| !(name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".json")));
+        let mut files = Files::new();
+        for name in there.names().filter(others) {
+            files.insert(name, there.need(name)?.to_vec());
+        }
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let bytes = std::fs::read(path).map_err(|problem| Error::file(path.display().to_string(), problem))?;
+        files.insert(if is_json { "tokenizer.json" } else { "tokenizer.bin" }, bytes);
+        Engine::new(load(&self.model, &files)?, self.engine).await
+    }
+
     fn sampling(&self) -> Sampling {
         let asked = self.top_k.is_some() || self.top_p.is_some() || self.seed.is_some();
         Sampling {
