@@ -32,7 +32,9 @@ pub fn PaperTab() -> impl IntoView {
         let others = entries.split_off(rest);
         view! {
             <optgroup label="On screen">{entries.into_iter().map(option).collect_view()}</optgroup>
-            {(!others.is_empty()).then(|| view! { <optgroup label="Others">{others.into_iter().map(option).collect_view()}</optgroup> })}
+            {(!others.is_empty()).then(|| {
+                view! { <optgroup label="Others">{others.into_iter().map(option).collect_view()}</optgroup> }
+            })}
         }
     };
     let body = move || match entry.get() {
@@ -42,13 +44,14 @@ pub fn PaperTab() -> impl IntoView {
             view! { <p class="verdict">{format!("{id} is not in the catalogue.")}</p> }.into_any()
         }
     };
+    let choose = move |id: String| store.look(|view| view.paper = id);
     view! {
         <div class="stack" data-test="paper" data-mechanism=move || shown.get()>
             <label class="row">
                 "Mechanism "
                 <select
                     class="grow" data-test="paper-choice" prop:value=move || shown.get()
-                    on:change:target=move |event| { let id = event.target().value(); store.look(|view| view.paper = id) }
+                    on:change:target=move |event| choose(event.target().value())
                 >
                     {options}
                 </select>
@@ -87,7 +90,9 @@ fn Page(entry: Entry) -> impl IntoView {
     let store = Store::here();
     let neutral = entry.neutral.clone().map(|neutral| {
         let other = store.entry(&neutral.other).map_or(neutral.other.clone(), |entry| entry.name);
-        let setting = neutral.values.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
+        let setting =
+            neutral.values.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
+        let what = format!("A: {other}. B: {}, {setting}. At this setting both are the same.", entry.name);
         let id = entry.id.clone();
         let normalizes = entry.role.single();
         let compare = move |_| {
@@ -95,13 +100,13 @@ fn Page(entry: Entry) -> impl IntoView {
                 let mine = Chip { id: id.clone(), values: neutral.values.clone() };
                 // A mechanism that is not itself a normalizer stands on plain softmax, as in the first example.
                 let below = (!normalizes).then(|| Chip::new("softmax"));
-                let panes = [Pane { stack: vec![Chip::new(&neutral.other)] }, Pane { stack: [mine].into_iter().chain(below).collect() }];
-                experiment.panes = panes.into();
+                let with = Pane { stack: [mine].into_iter().chain(below).collect() };
+                experiment.panes = vec![Pane { stack: vec![Chip::new(&neutral.other)] }, with];
                 experiment.view.wall = 0;
             });
         };
         view! {
-            <button type="button" class="btn" data-test="compare-neutral" title=format!("A: {other}. B: {}, {setting}", entry.name) on:click=compare>
+            <button type="button" class="btn" data-test="compare-neutral" title=what on:click=compare>
                 "Compare with neutral"
             </button>
         }
@@ -121,7 +126,8 @@ fn Page(entry: Entry) -> impl IntoView {
                 let held = laws.iter().filter(|law| law.holds).count();
                 let all = laws.len();
                 let class = if held == all { "tag ok" } else { "tag bad" };
-                view! { <span class=class data-test="laws-held" data-held=held data-of=all>{format!("laws {held} of {all} {}", if held == all { "✓" } else { "✗" })}</span> }.into_any()
+                let words = format!("laws {held} of {all} {}", if held == all { "✓" } else { "✗" });
+                view! { <span class=class data-test="laws-held" data-held=held data-of=all>{words}</span> }.into_any()
             }
             None if laws.pending => view! { <span class="tag">"checking laws …"</span> }.into_any(),
             None => view! { <span class="tag">"laws not checked yet"</span> }.into_any(),
@@ -135,10 +141,17 @@ fn Page(entry: Entry) -> impl IntoView {
             {held}
         </div>
         <p class="verdict">{format!("{}: {}", entry.name, entry.summary)}</p>
-        <p class="soft">{number}{format!("{}, ", entry.authors)}<cite>{entry.title.clone()}</cite>{format!(", {}, {}", entry.year, entry.place)}</p>
+        <p class="soft">
+            {number} {format!("{}, ", entry.authors)} <cite>{entry.title.clone()}</cite>
+            {format!(", {}, {}", entry.year, entry.place)}
+        </p>
         <p class="row wrap">
             {neutral}
-            <a class="btn ghost" href=entry.url.clone() target="_blank" rel="noopener noreferrer" data-test="source">"Read the paper"</a>
+            <a
+                class="btn ghost" href=entry.url.clone() target="_blank" rel="noopener noreferrer" data-test="source"
+            >
+                "Read the paper"
+            </a>
         </p>
         <Laws entry=entry.clone()/>
         <article class="page-text" inner_html=rendered(&entry.page)></article>
@@ -150,6 +163,9 @@ fn Page(entry: Entry) -> impl IntoView {
 fn Laws(entry: Entry) -> impl IntoView {
     let store = Store::here();
     let Entry { id, laws, .. } = entry;
+    let unchecked = |law: &String| {
+        view! { <tr><th scope="row">{law.clone()}</th><td class="num lo">"not run yet"</td></tr> }
+    };
     let rows = move || {
         let fetched = store.laws(&id);
         if let Some(trouble) = fetched.trouble {
@@ -161,7 +177,10 @@ fn Laws(entry: Entry) -> impl IntoView {
                 .map(|report| {
                     let words = format!("{} {}", four(report.deviation), if report.holds { "✓" } else { "✗ fails" });
                     view! {
-                        <tr data-test="law" data-holds=report.holds.to_string() data-deviation=report.deviation data-allowed=report.allowed>
+                        <tr
+                            data-test="law" data-holds=report.holds.to_string()
+                            data-deviation=report.deviation data-allowed=report.allowed
+                        >
                             <th scope="row">{report.law.clone()}</th>
                             <td class="num" class:bad=!report.holds>{words}<small>{format!("allowed {}", four(report.allowed))}</small></td>
                         </tr>
@@ -169,7 +188,7 @@ fn Laws(entry: Entry) -> impl IntoView {
                 })
                 .collect_view()
                 .into_any(),
-            None => laws.iter().map(|law| view! { <tr><th scope="row">{law.clone()}</th><td class="num lo">"not run yet"</td></tr> }).collect_view().into_any(),
+            None => laws.iter().map(unchecked).collect_view().into_any(),
         }
     };
     view! {

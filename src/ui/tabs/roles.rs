@@ -142,7 +142,14 @@ fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView 
             let line = format!("left:{:.1}%", 100.0 * threshold.clamp(0.0, 1.0));
             view! {
                 <tr class:on=index == pinned data-test="role-head" data-head=head.to_string() data-score=score data-shuffled=shuffled>
-                    <td><button type="button" class="link mono" title="Pin this head" on:click=move |_| store.look(|view| view.pin = head)>{head.to_string()}</button></td>
+                    <td>
+                        <button
+                            type="button" class="link mono" title="Pin this head"
+                            on:click=move |_| store.look(|view| view.pin = head)
+                        >
+                            {head.to_string()}
+                        </button>
+                    </td>
                     <td><span class="meter" aria-hidden="true"><i style=bar></i><b style=line></b></span></td>
                     <td class="num" class:hi=passes class:lo=!passes>{fixed(score, 2)}</td>
                     <td class="num lo">{fixed(shuffled, 2)}</td>
@@ -160,13 +167,14 @@ fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView 
             role.false_positive_rate,
         )
     });
+    let rule = format!("passes above {} · false positives {:.0}%", fixed(threshold, 2), 100.0 * rate);
     view! {
         <tbody data-test="role" data-role=word data-threshold=threshold data-false-positive-rate=rate>
             <tr class="head">
                 <th colspan="4" scope="rowgroup">
                     <span class="row spread">
                         <strong>{name}</strong>
-                        <span class="rule">{format!("passes above {} · false positives {:.0}%", fixed(threshold, 2), 100.0 * rate)}</span>
+                        <span class="rule">{rule}</span>
                     </span>
                     <small>{help}</small>
                 </th>
