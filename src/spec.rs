@@ -168,6 +168,19 @@ pub trait Params: Default + Clone + 'static {
 /// they cannot drift from the declaration.
 ///
 /// A word or key that is not declared stops the compilation.
+///
+/// ```
+/// # use attnscope::spec::choice;
+/// attnscope::params! {
+///     /// Controls of an example.
+///     pub struct Example {
+///         /// Which form.
+///         form: u32 = 0, choice("plain", "fancy");
+///     }
+/// }
+/// const FANCY: u32 = choice::<Example>("form", "fancy");
+/// assert_eq!(FANCY, 1);
+/// ```
 pub const fn choice<P: Params>(key: &str, word: &str) -> u32 {
     let mut found = u32::MAX;
     let mut at = 0;

@@ -195,9 +195,12 @@ fn generate_continues_a_shared_fixture_greedily() {
     let case = &expected["generations"][0];
     let prompt = case["prompt"].as_str().unwrap();
     let arguments = ["generate", "--model", model.to_str().unwrap(), "--prompt", prompt, "--tokens", "200", "--greedy"];
-    let came = answer(&[&arguments[..], &["--engine", "cpu", "--json"]].concat());
-    assert_eq!(ids(&came["prompt_ids"]), ids(&case["prompt_ids"]));
-    assert_eq!(ids(&came["generated_ids"]), ids(&case["generated_ids"]));
+    let tokenizer = folder.join("tok512.bin");
+    for more in [&["--engine", "cpu"][..], &["--engine", "gpu"], &["--tokenizer", tokenizer.to_str().unwrap()]] {
+        let came = answer(&[&arguments[..], more, &["--json"]].concat());
+        assert_eq!(ids(&came["prompt_ids"]), ids(&case["prompt_ids"]));
+        assert_eq!(ids(&came["generated_ids"]), ids(&case["generated_ids"]), "{more:?}");
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use attnscope::hook::Selection;
 use attnscope::mechanism::Stack;
 use attnscope::model::sample::{Sampler, Sampling, generate};
 use attnscope::model::{Files, load};
-use attnscope::outcome::Tier;
+use attnscope::outcome::{EngineFacts, Tier};
 use attnscope::{Error, Result};
-use serde_json::json;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -91,14 +91,26 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
     if !json {
         return print::line(&format!("{}{text}", args.prompt));
     }
-    print::json(&json!({
-        "engine": engine.facts(),
-        "prompt_ids": prompt,
-        "generated_ids": generated,
-        "text": text,
-        "millis": millis,
-        "tokens_per_second": 1e3 * generated.len() as f32 / millis,
-    }))
+    print::json_line(&Continuation {
+        engine: engine.facts(),
+        tokens_per_second: 1e3 * generated.len() as f32 / millis,
+        prompt_ids: prompt,
+        generated_ids: generated,
+        text,
+        millis,
+    })
+}
+
+/// What `generate --json` prints.
+#[derive(Serialize)]
+struct Continuation {
+    engine: EngineFacts,
+    prompt_ids: Vec<u32>,
+    generated_ids: Vec<u32>,
+    /// The generated tokens alone.
+    text: String,
+    millis: f32,
+    tokens_per_second: f32,
 }
 
 impl Args {

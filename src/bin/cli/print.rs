@@ -19,6 +19,11 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string_pretty(value).map_err(|problem| Error::Internal(problem.to_string()))?)
 }
 
+/// A value with long lists as JSON on one line.
+pub fn json_line(value: &impl Serialize) -> Result<()> {
+    line(&serde_json::to_string(value).map_err(|problem| Error::Internal(problem.to_string()))?)
+}
+
 /// A sentence on standard error.
 pub fn complain(text: &str) {
     // Nowhere is left to complain to when this fails.

@@ -4,8 +4,9 @@ use super::{npz, print};
 use attnscope::engine::{Choice, Engine};
 use attnscope::experiment::{Experiment, PANE_NAMES, link};
 use attnscope::hook::{Array, Selection};
+use attnscope::outcome::Outcome;
 use attnscope::{Error, Result};
-use serde_json::json;
+use serde::Serialize;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -30,28 +31,46 @@ pub fn command(args: &Args) -> Result<()> {
     let (experiment, mut notices) = read(&args.experiment)?;
     let mut engine = pollster::block_on(Engine::open(&experiment.model, args.engine))?;
     let mut outcome = pollster::block_on(engine.run(&experiment, async || false))?;
-    let mut captures = Vec::new();
+    let mut captures = None;
     if let (Some(wanted), Some(out)) = (&args.capture, &args.out) {
-        let mut arrays: Vec<(String, Array)> = Vec::new();
-        for (pane, name) in PANE_NAMES.iter().enumerate().take(experiment.panes.len()) {
-            let pass = pollster::block_on(engine.pass(&experiment, pane, wanted.clone()))?;
-            let prefix = if pane == 0 { String::new() } else { format!("{name}.") };
-            arrays.extend(pass.captures.values.into_iter().map(|(at, array)| (format!("{prefix}{at}"), array)));
-        }
+        let arrays = capture(&mut engine, &experiment, wanted)?;
         if arrays.is_empty() {
-            notices
-                .push("capture: this model and these panes have no activation of that name; the npz is empty".into());
+            notices.push("capture: this model and these panes have no such activation; the npz is empty".into());
         }
         npz::write(out, arrays.iter().map(|(name, array)| (name.clone(), array)))?;
-        captures.extend(arrays.into_iter().map(|(name, array)| json!({ "name": name, "shape": array.shape })));
+        captures = Some(arrays.into_iter().map(|(name, array)| Captured { name, shape: array.shape }).collect());
     }
     notices.append(&mut outcome.notices);
     outcome.notices = notices;
-    let mut answer = serde_json::to_value(&outcome).map_err(|problem| Error::Internal(problem.to_string()))?;
-    if args.out.is_some() {
-        answer["captures"] = captures.into();
+    print::json_line(&Answer { outcome, captures })
+}
+
+/// What `run` prints.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// What the npz holds, when one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    captures: Option<Vec<Captured>>,
+}
+
+/// One array of the npz.
+#[derive(Serialize)]
+struct Captured {
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// The wanted activations of every pane, under the names they have in the npz.
+fn capture(engine: &mut Engine, experiment: &Experiment, wanted: &Selection) -> Result<Vec<(String, Array)>> {
+    let mut arrays = Vec::new();
+    for (pane, name) in PANE_NAMES.iter().enumerate().take(experiment.panes.len()) {
+        let pass = pollster::block_on(engine.pass(experiment, pane, wanted.clone()))?;
+        let prefix = if pane == 0 { String::new() } else { format!("{name}.") };
+        arrays.extend(pass.captures.values.into_iter().map(|(at, array)| (format!("{prefix}{at}"), array)));
     }
-    print::json(&answer)
+    Ok(arrays)
 }
 
 /// The experiment, and what in a link was not understood.
