@@ -159,6 +159,15 @@ pub fn quantity_name(quantity: Quantity) -> &'static str {
     }
 }
 
+/// The same for one number, inside a sentence.
+pub fn quantity_of_one(quantity: Quantity) -> &'static str {
+    match quantity {
+        Quantity::Pattern => "weight",
+        Quantity::Scores => "score",
+        Quantity::ValueWeighted => "weight × ‖v·W_O‖",
+    }
+}
+
 /// A number on an axis or a colour bar: three significant digits, trailing zeros left out.
 pub fn tick(value: f32) -> String {
     let size = value.abs();

@@ -4,6 +4,7 @@
 //! a real change of focus, which screen readers announce, and NVDA stays in its focus mode because the focus is on the
 //! cell itself. Row and column counts say how large the grid really is.
 
+use super::colour::quantity_of_one;
 use super::scene::{Column, Scene, Tip, or_masked};
 use crate::ui::store::Cell;
 use leptos::html::Div;
@@ -82,11 +83,7 @@ pub fn Reach(
             let cell = here.get();
             let value = scene.sheets[at].with(|sheet| sheet.as_ref().map(|sheet| sheet.at(cell.query, cell.key)));
             let value = value.map_or_else(|| "not there yet".into(), or_masked);
-            format!(
-                "{}; {} {value}",
-                scene.pair_words(cell),
-                super::colour::quantity_name(scene.quantity()).to_lowercase()
-            )
+            format!("{}; {} {value}", scene.pair_words(cell), quantity_of_one(scene.quantity()))
         };
         let place = move || {
             let (g, cell) = (geometry.get(), here.get());

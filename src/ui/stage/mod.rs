@@ -120,7 +120,7 @@ fn scale_word(scale: Scale, scene: Scene) -> String {
     let high = scene.scalings[0].get().high;
     let limit = match scene.quantity() {
         Quantity::Pattern => "1".to_string(),
-        _ => crate::ui::format::four(high),
+        _ => colour::tick(high),
     };
     match (scene.quantity(), scale) {
         (Quantity::Scores, _) => format!("± {limit}, linear"),

@@ -1,6 +1,6 @@
 //! The reading beside the pointer: both tokens, their positions, the value in every column, and the scores.
 
-use super::colour::quantity_name;
+use super::colour::quantity_of_one;
 use super::maps::Sheet;
 use super::scene::{Column, Scene, or_masked};
 use crate::experiment::Quantity;
@@ -32,7 +32,7 @@ pub fn Tooltip() -> impl IntoView {
     let compared = move |column: Column| column == Column::A || scene.other.with(Option::is_some);
     let values = Column::ALL.map(|column| {
         let name = Signal::derive(move || match column {
-            Column::A => format!("A, {}", quantity_name(scene.quantity()).to_lowercase()),
+            Column::A => format!("A, {}", quantity_of_one(scene.quantity())),
             _ => scene.name(column),
         });
         let hidden = Signal::derive(move || !compared(column));

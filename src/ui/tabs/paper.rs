@@ -140,7 +140,7 @@ fn Page(entry: Entry) -> impl IntoView {
             <span class="tag" title=provenance.1 data-test="provenance">{provenance.0}</span>
             {held}
         </div>
-        <p class="verdict">{format!("{}: {}", entry.name, entry.summary)}</p>
+        <p class="verdict"><b>{format!("{}. ", entry.name)}</b>{entry.summary.clone()}</p>
         <p class="soft">
             {number} {format!("{}, ", entry.authors)} <cite>{entry.title.clone()}</cite>
             {format!(", {}, {}", entry.year, entry.place)}
