@@ -146,9 +146,7 @@ fn Share() -> impl IntoView {
     let copy = move |_| {
         let address = window().location().href().unwrap_or_default();
         spawn_local(async move {
-            // Outside secure contexts there is no clipboard; the promise or the call then fails.
-            let copied = JsFuture::from(window().navigator().clipboard().write_text(&address)).await.is_ok();
-            state.set(if copied { State::Copied } else { State::Refused });
+            state.set(if copy_text(&address).await { State::Copied } else { State::Refused });
             TimeoutFuture::new(2500).await;
             state.set(State::Rest);
         });
@@ -164,6 +162,12 @@ fn Share() -> impl IntoView {
             <span class=move || if state.get() == State::Rest { "wide" } else { "" } style:min-width="3.4em" aria-live="polite">{words}</span>
         </button>
     }
+}
+
+/// Copies to the clipboard; false where the page has none, which is so outside secure contexts, or may not write to it.
+async fn copy_text(text: &str) -> bool {
+    let clipboard = window().navigator().clipboard();
+    !clipboard.is_undefined() && JsFuture::from(clipboard.write_text(text)).await.is_ok()
 }
 
 #[component]

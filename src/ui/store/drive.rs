@@ -10,6 +10,10 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use std::sync::Arc;
 
+/// More crashes than this within [`PATIENCE_MILLIS`] are no accident; then the visitor decides.
+const PATIENCE: usize = 2;
+const PATIENCE_MILLIS: f64 = 60_000.0;
+
 /// Where the conversation with the engine stands.
 #[derive(Default)]
 pub struct Driver {
@@ -19,8 +23,8 @@ pub struct Driver {
     running: bool,
     /// Whether the experiment changed since that run began.
     again: bool,
-    /// Whether the run under way already follows a restart.
-    restarted: bool,
+    /// When the worker died, in milliseconds; the newest last.
+    crashes: Vec<f64>,
 }
 
 impl Store {
@@ -99,13 +103,8 @@ impl Store {
         loop {
             let experiment = self.experiment.get_untracked();
             let inputs = Inputs::from(&experiment);
-            let answer = self.client().call(&Command::Run { experiment }, |_, _| {}).await;
-            if answer.as_ref().is_err_and(Trouble::is_crash) {
-                self.recover().await;
-            } else {
-                self.take(answer, &inputs);
-                self.driver.update_value(|driver| driver.restarted = false);
-            }
+            let answer = self.ask(Command::Run { experiment }).await;
+            self.take(answer, &inputs);
             let again = self.driver.try_update_value(|driver| {
                 driver.running = driver.again;
                 std::mem::take(&mut driver.again)
@@ -116,20 +115,30 @@ impl Store {
         }
     }
 
-    /// After a crash: a fresh worker and one more attempt. A second crash in a row is shown.
-    async fn recover(self) {
-        let first =
-            self.driver.try_update_value(|driver| !std::mem::replace(&mut driver.restarted, true)) == Some(true);
-        let model = self.driver.with_value(|driver| driver.model.clone());
-        if first {
-            self.client().restart();
-            self.engine.set(EngineState::Starting);
-            if self.load(model).await {
-                self.driver.update_value(|driver| driver.again = true);
-            }
+    /// Asks the engine; should the worker die of it, a fresh one is started and runs the newest experiment.
+    async fn ask(self, command: Command) -> Result<Answer, Trouble> {
+        let answer = self.client().call(&command, |_, _| {}).await;
+        if answer.as_ref().is_err_and(Trouble::is_crash) {
+            self.recover();
+        }
+        answer
+    }
+
+    fn recover(self) {
+        // Every call that was open hears of the crash; the first one to do so acts.
+        if !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+            return;
+        }
+        let now = js_sys::Date::now();
+        let patient = self.driver.try_update_value(|driver| {
+            driver.crashes.retain(|crash| now - crash < PATIENCE_MILLIS);
+            driver.crashes.push(now);
+            driver.crashes.len() <= PATIENCE
+        });
+        if patient == Some(true) {
+            self.restart();
         } else {
             self.engine.set(EngineState::Failed(Trouble::crashed()));
-            self.driver.update_value(|driver| driver.restarted = false);
         }
     }
 
@@ -150,8 +159,8 @@ impl Store {
                 self.run.update(|run| *run += 1);
                 self.outcome.set(Some(Arc::new(outcome)));
             }
-            // A newer run is under way and will say more.
-            Err(trouble) if trouble.code == "superseded" || !current => {}
+            // A newer run is under way or follows a restart, and will say more.
+            Err(trouble) if trouble.code == "superseded" || trouble.is_crash() || !current => {}
             Err(trouble) => self.trouble.set(Some(trouble)),
         }
     }
@@ -170,7 +179,7 @@ impl Store {
             slot.1.pending = true;
         });
         spawn_local(async move {
-            let answer = self.client().call(&Command::Head { pane, head }, |_, _| {}).await.and_then(head_maps);
+            let answer = self.ask(Command::Head { pane, head }).await.and_then(head_maps);
             self.heads.update(|heads| {
                 // A newer run has asked again or has dropped the head.
                 if let Some((of, fetched)) = heads.get_mut(&key)
@@ -201,13 +210,10 @@ impl Store {
             slot.1.pending = true;
         });
         spawn_local(async move {
-            let answer =
-                self.client().call(&Command::Roles { experiment, pane }, |_, _| {}).await.and_then(
-                    |answer| match answer.reply {
-                        Reply::Roles { report } => Ok(report),
-                        _ => Err(Trouble::unexpected()),
-                    },
-                );
+            let answer = self.ask(Command::Roles { experiment, pane }).await.and_then(|answer| match answer.reply {
+                Reply::Roles { report } => Ok(report),
+                _ => Err(Trouble::unexpected()),
+            });
             self.roles.update(|roles| {
                 if let Some((of, fetched)) = roles.get_mut(&pane)
                     && *of == inputs
@@ -228,7 +234,7 @@ impl Store {
         self.laws.update(|laws| laws.entry(id.clone()).or_default().pending = true);
         spawn_local(async move {
             let command = Command::Laws { mechanism: id.clone() };
-            let answer = self.client().call(&command, |_, _| {}).await.and_then(|answer| match answer.reply {
+            let answer = self.ask(command).await.and_then(|answer| match answer.reply {
                 Reply::Laws { laws } => Ok(laws),
                 _ => Err(Trouble::unexpected()),
             });
@@ -275,12 +281,9 @@ fn head_maps(answer: Answer) -> Result<HeadMaps, Trouble> {
 
 /// The folder of the page, to which `models/` is relative.
 fn base() -> String {
-    document()
-        .base_uri()
-        .ok()
-        .flatten()
-        .map(|uri| uri.split(['#', '?']).next().unwrap_or_default().to_owned())
-        .unwrap_or_default()
+    let uri = document().base_uri().ok().flatten().unwrap_or_default();
+    let path = uri.split(['#', '?']).next().unwrap_or_default();
+    path.rfind('/').map_or("", |end| &path[..=end]).to_owned()
 }
 
 /// `?engine=cpu` or `?engine=gpu` in the address forces one; otherwise the worker decides.

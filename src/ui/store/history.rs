@@ -16,8 +16,8 @@ const REST_MILLIS: u32 = 150;
 pub struct History {
     /// The drag that made the newest entry.
     drag: Option<String>,
-    /// The write that waits for a drag to rest.
-    resting: Option<Timeout>,
+    /// The hash that waits for a drag to rest, and what will write it; dropping that cancels it.
+    resting: Option<(String, Timeout)>,
     listeners: Vec<EventListener>,
 }
 
@@ -31,16 +31,18 @@ impl History {
 
     /// Writes the experiment as a new entry, or over the newest one in the course of a drag.
     pub fn write(&mut self, experiment: &Experiment, drag: Option<&str>) {
-        let same_drag = drag.is_some() && self.drag.as_deref() == drag;
-        if same_drag {
-            let hash = format!("#{}", link::write(experiment));
-            // Dropping the older timeout cancels it.
-            self.resting = Some(Timeout::new(REST_MILLIS, move || put(&hash, true)));
-        } else {
-            self.resting = None;
-            self.drag = drag.map(str::to_owned);
-            put(&format!("#{}", link::write(experiment)), false);
+        let hash = format!("#{}", link::write(experiment));
+        if drag.is_some() && self.drag.as_deref() == drag {
+            let later = hash.clone();
+            self.resting = Some((hash, Timeout::new(REST_MILLIS, move || put(&later, true))));
+            return;
         }
+        // The step before ends where its drag ended, even if that has not been written yet.
+        if let Some((end, _)) = self.resting.take() {
+            put(&end, true);
+        }
+        self.drag = drag.map(str::to_owned);
+        put(&hash, false);
     }
 }
 
