@@ -112,6 +112,14 @@ impl Engine {
         }
     }
 
+    /// Destroys the GPU device, as a driver reset would: the next pass finds out and runs on the processor.
+    pub fn lose_device(&self) {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.runner.gpu {
+            gpu.device().close();
+        }
+    }
+
     /// The model's sizes.
     pub fn model(&self) -> &ModelFacts {
         &self.model
