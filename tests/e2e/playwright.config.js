@@ -27,13 +27,14 @@ export default defineConfig({
   timeout: 120_000,
   expect: { timeout: 30_000 },
   use: {
+    testIdAttribute: "data-test",
     viewport: { width: 1440, height: 900 },
     trace: "retain-on-failure",
   },
   projects: [
-    // The page on a software GPU, and in a browser without WebGPU.
+    // The page on a software GPU, where everything is tested, and the main job in a browser without WebGPU.
     { name: "webgpu", use: { baseURL: address.href, launchOptions: launch(args) } },
-    { name: "cpu", use: { baseURL: plain.href, launchOptions: launch(withoutGpu) } },
+    { name: "cpu", testMatch: /main-job/, grepInvert: /engine gpu/, use: { baseURL: plain.href, launchOptions: launch(withoutGpu) } },
   ],
   webServer: process.env.ATTNSCOPE_URL
     ? undefined

@@ -227,6 +227,13 @@ impl Runner<'_> {
     fn end_to_end(&self) -> Result<Tally> {
         bundle::build(self.place)?;
         let dist = bundle::built(self.place)?;
+        // The page's numbers are compared with the command line's.
+        say("building the command line");
+        let mut cli = self.place.command("cargo");
+        cli.args(["build", "--release", "--features", "native", "--bin", "attnscope"]);
+        if !shell::succeeds(&mut cli)? {
+            return fail("the command line did not compile");
+        }
         let (browser, _) = setup::browser_pair()?;
         let no_server = |error: std::io::Error| Failure(format!("no port is free for the test server: {error}"));
         let listener = TcpListener::bind("127.0.0.1:0").map_err(no_server)?;
@@ -237,6 +244,7 @@ impl Runner<'_> {
         let mut tests = self.place.command("node");
         tests.current_dir(&folder).arg("node_modules/@playwright/test/cli.js").args(["test", "--reporter=list"]);
         tests.env("ATTNSCOPE_URL", format!("http://{address}/")).env("ATTNSCOPE_CHROMIUM", browser);
+        tests.env("ATTNSCOPE_CLI", self.place.cache.join("target").join("release").join("attnscope"));
         count_playwright(self.prepare(&mut tests))
     }
 
