@@ -33,8 +33,7 @@ const TOP_LEVEL: &[&str] = &[
 const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// Files of `src/mechanism` that are not a mechanism, and what they are.
-const MECHANISM_MACHINERY: &[(&str, &str)] =
-    &[
+const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("laws", "whether a mechanism keeps its laws"),
     ("mod", "the contract and the registry"),
     ("stack", "mechanisms of one pane, in order"),
@@ -45,7 +44,7 @@ const HEADINGS: &[&str] = &["Definition", "Shapes", "Neutral setting", "Errors",
 
 /// A name, the folders or files (without extension) of `src` that may use it, and why the others may not.
 const BORDERS: &[(&str, &[&str], &str)] = &[
-    ("leptos", &["ui"], "only the page draws; move the code to src/ui"),
+    ("leptos", &["ui", "main"], "only the page draws; move the code to src/ui"),
     ("wgpu", &["gpu"], "only src/gpu talks to the device; add a method there"),
     ("naga", &["gpu"], "only src/gpu reads shaders; add a method there"),
     (
@@ -256,6 +255,22 @@ fn nothing_panics_or_prints_outside_tests() {
         }
     }
     complain(complaints);
+}
+
+#[test]
+fn every_native_test_module_is_a_layer() {
+    let layers = read(Path::new("src/bin/task/layers.rs"));
+    let main = without_comments(&read(Path::new("tests/native/main.rs")));
+    let modules = main.lines().filter_map(|line| line.trim().strip_prefix("mod ")?.strip_suffix(';'));
+    let tested = modules.filter(|name| {
+        let folder = Path::new("tests/native").join(name);
+        let holds_tests = |path: &PathBuf| path.with_extension("") == folder || path.starts_with(&folder);
+        rust_files("tests/native").iter().filter(|path| holds_tests(path)).any(|path| read(path).contains("#[test]"))
+    });
+    let forgotten = tested.filter(|name| !layers.contains(&format!("(\"{name}\", Kind::Native)")));
+    complain(forgotten.map(|name| {
+        format!("tests/native/main.rs: module {name} would never run; add it to LAYERS in src/bin/task/layers.rs")
+    }));
 }
 
 #[test]
