@@ -127,6 +127,8 @@ impl Tokenizer {
     /// bytes are not UTF-8 on their own.
     pub fn token_text(&self, id: u32) -> String {
         let bytes = match &self.kind {
+            // llama2.c's files put line breaks around the words of control tokens.
+            Kind::Pieces(pieces) if self.special(id) => pieces.meaning(id).trim_ascii().to_vec(),
             Kind::Pieces(pieces) => pieces.meaning(id),
             Kind::Hub(hub) => match hub.id_to_token(id) {
                 None => return format!("<{id}>"),
