@@ -1,0 +1,75 @@
+//! What `attnscope train` can be told.
+
+use super::corpus;
+use super::optimizer::Rule;
+use std::path::PathBuf;
+
+/// Trains a shipped model from the story corpus.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainArgs {
+    /// Folder of the corpus: xz files and manifest.json.
+    #[arg(long, default_value = "../shared/corpus")]
+    pub corpus: PathBuf,
+    /// Files to read and how often each is repeated in an epoch.
+    #[arg(long, default_value = corpus::MIX)]
+    pub mix: String,
+    /// Folder of the run: tokenizer and checkpoints.
+    #[arg(long, default_value = "target/train/stories-3m")]
+    pub work: PathBuf,
+    /// Folder the finished model is written to.
+    #[arg(long, default_value = "www/models/stories-3m")]
+    pub out: PathBuf,
+    /// Goes on from the newest checkpoint in the folder of the run.
+    #[arg(long)]
+    pub resume: bool,
+    /// Writes the model of the newest checkpoint without training further.
+    #[arg(long, requires = "resume")]
+    pub export_only: bool,
+    /// Tokens to learn from.
+    #[arg(long, default_value_t = 10_000_000)]
+    pub tokens: usize,
+    /// Tokens at the end over which the learning rate falls to zero; with --resume it may differ from before.
+    #[arg(long, default_value_t = 3_000_000)]
+    pub decay_tokens: usize,
+    /// Tokens at the beginning over which the learning rate rises.
+    #[arg(long, default_value_t = 300_000)]
+    pub warmup_tokens: usize,
+    /// Highest learning rate.
+    #[arg(long, default_value_t = 0.004)]
+    pub rate: f64,
+    /// What moves the matrices of the blocks.
+    #[arg(long, value_enum, default_value_t = Rule::Muon)]
+    pub rule: Rule,
+    /// Tokens in one step.
+    #[arg(long, default_value_t = 8192)]
+    pub batch_tokens: usize,
+    /// Before this many tokens, rows are cut in halves of 256 tokens, which are quicker to learn from.
+    #[arg(long, default_value_t = 7_000_000)]
+    pub halves_until: usize,
+    /// Threads that compute gradients (flex only).
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
+    /// Tokens in one thread's piece of a batch.
+    #[arg(long, default_value_t = 1024)]
+    pub piece_tokens: usize,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = On::Flex)]
+    pub device: On,
+    /// Seed of weights and order.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Minutes between checkpoints.
+    #[arg(long, default_value_t = 3.0)]
+    pub checkpoint_minutes: f64,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum On {
+    /// The processor.
+    Flex,
+    /// A GPU through wgpu, in a build with feature burn-gpu.
+    Wgpu,
+    /// A GPU through CUDA, in a build with feature burn-cuda.
+    Cuda,
+}

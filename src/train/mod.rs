@@ -1,0 +1,51 @@
+//! The trainer of the shipped models.
+//!
+//! `attnscope train` reads the story corpus, learns a tokenizer, trains a [`Text`](crate::model::Text) with burn on the
+//! processor or a GPU, and writes a Hugging Face folder with a card that says what it was made of. A run of the same
+//! seed sees the same tokens in the same order, and one that was interrupted goes on from its newest checkpoint as if it
+//! had not been.
+//!
+//! | Module | Idea |
+//! |---|---|
+//! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
+//! | [`forward`], [`loss`], [`workers`] | the pass that is quick to differentiate; cross-entropy and its gradient; the same in several threads |
+//! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
+//! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
+
+pub mod checkpoint;
+pub mod forward;
+pub mod loss;
+pub mod optimizer;
+pub mod schedule;
+pub mod stream;
+pub mod workers;
+
+#[cfg(feature = "native")]
+pub mod args;
+#[cfg(feature = "native")]
+pub mod corpus;
+#[cfg(feature = "native")]
+mod device;
+#[cfg(feature = "native")]
+pub mod held_out;
+#[cfg(feature = "native")]
+pub mod run;
+#[cfg(feature = "native")]
+pub mod vocabulary;
+
+#[cfg(feature = "native")]
+pub use args::TrainArgs;
+
+/// Trains as `args` say, telling `out` how it goes.
+///
+/// # Errors
+/// Whatever kept the run from finishing; what was reached before is in its newest checkpoint.
+#[cfg(feature = "native")]
+pub fn command(args: &TrainArgs, out: &mut dyn std::io::Write) -> crate::Result<()> {
+    let mut run = run::Run::open(args, out)?;
+    if !args.export_only {
+        run.train(args, out)?;
+    }
+    let costs = run.costs(usize::MAX)?;
+    run::say(out, format_args!("held out: {}", run::words(&costs)))
+}

@@ -1,0 +1,202 @@
+//! A training run from corpus to checkpoints.
+
+use super::args::{On, TrainArgs};
+use super::checkpoint::{self, Position};
+use super::held_out::{self, Cost, HeldOut};
+use super::optimizer;
+use super::schedule::Schedule;
+use super::stream::{Documents, Reader};
+use super::vocabulary::{self, Trained};
+use super::workers::Workers;
+use super::{corpus, device};
+use crate::model::{Config, Text};
+use crate::{Error, Result};
+use burn::optim::ModuleOptimizer;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Entries of the vocabulary of a shipped model.
+const VOCABULARY: usize = 4096;
+
+/// Tokens between two looks at held-out text, and the rows of each section looked at.
+const LOOK_TOKENS: usize = 800_000;
+const LOOK_ROWS: usize = 12;
+
+/// `stories-3m`, whose documents begin with token `bos`.
+pub fn config(bos: u32) -> Config {
+    Config { bos: Some(bos), eos: Some(bos), ..Config::llama(VOCABULARY, 192, 6, 6, 3, 512) }
+}
+
+/// A run as it stands.
+pub struct Run {
+    /// Where it stands.
+    pub position: Position,
+    /// The model.
+    pub model: Text,
+    /// Its tokenizer.
+    pub tokenizer: Trained,
+    /// Held-out text.
+    pub held_out: Vec<HeldOut>,
+    /// Who computes.
+    pub workers: Workers,
+    optimizer: ModuleOptimizer,
+    documents: Documents,
+}
+
+impl Run {
+    /// Begins a run, or takes it up from its newest checkpoint.
+    ///
+    /// # Errors
+    /// From reading the corpus, the tokenizer and the checkpoint; [`Error::Param`] when the checkpoint is of another seed
+    /// or mix; [`Error::Gpu`] when there is no such device.
+    pub fn open(args: &TrainArgs, out: &mut dyn Write) -> Result<Self> {
+        let device = device::open(args.device)?.autodiff();
+        let mix = corpus::parse_mix(&args.mix)?;
+        let training = corpus::read_training(&args.corpus, &mix)?;
+        let path = args.work.join("tokenizer.json");
+        let name = path.display().to_string();
+        std::fs::create_dir_all(&args.work).map_err(|error| Error::file(args.work.display().to_string(), error))?;
+        let tokenizer = if args.resume {
+            vocabulary::from_json(&std::fs::read_to_string(&path).map_err(|error| Error::file(&name, error))?)?
+        } else {
+            if !checkpoint::list(&args.work)?.is_empty() {
+                let problem = "holds checkpoints of a run; go on with --resume, or name another folder with --work";
+                return Err(Error::file(args.work.display().to_string(), problem));
+            }
+            say(out, format_args!("learning {VOCABULARY} tokens"))?;
+            let tokenizer = vocabulary::train(&training, VOCABULARY)?;
+            std::fs::write(&path, vocabulary::to_json(&tokenizer)?).map_err(|error| Error::file(&name, error))?;
+            tokenizer
+        };
+        let beginning = vocabulary::beginning(&tokenizer)?;
+        let mut documents = Documents::new();
+        for section in &training {
+            let encoded = vocabulary::encode(&tokenizer, &section.documents)?;
+            let tokens: usize = encoded.iter().map(|document| document.len() + 1).sum();
+            let (file, count, repeats) = (&section.file, encoded.len(), section.repeats);
+            say(out, format_args!("{file}: {count} documents, {tokens} tokens, {repeats} times an epoch"))?;
+            documents.add(encoded, beginning, repeats);
+        }
+        let held_out = held_out::encode(&tokenizer, &corpus::read_held_out(&args.corpus, &mix)?)?;
+        let model = Text::init(&config(beginning), args.seed, &device)?;
+        let optimizer = optimizer::new(args.rule);
+        let fresh = Position { seed: args.seed, mix: args.mix.clone(), ..Position::default() };
+        let (position, model, optimizer) =
+            if args.resume { checkpoint::load(&args.work, model, optimizer)? } else { (fresh, model, optimizer) };
+        if (position.seed, &position.mix) != (args.seed, &args.mix) {
+            return Err(Error::Param {
+                who: "train".into(),
+                key: "--seed and --mix".into(),
+                expected: format!("be {} and {}, as when the run began", position.seed, position.mix),
+                came: format!("{} and {}", args.seed, args.mix),
+            });
+        }
+        let threads = if args.device == On::Flex { args.threads } else { 1 };
+        let workers = Workers { threads, piece_tokens: args.piece_tokens };
+        Ok(Self { position, model, tokenizer, held_out, workers, optimizer, documents })
+    }
+
+    /// Trains until `args.tokens` have been learned from, with a line for every few steps and checkpoints on the way.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a checkpoint cannot be written; [`Error::Internal`] when the loss is no longer a number.
+    pub fn train(&mut self, args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
+        let schedule = Schedule {
+            peak: args.rate,
+            warmup_tokens: args.warmup_tokens,
+            decay_tokens: args.decay_tokens,
+            tokens: args.tokens,
+        };
+        let width = self.model.config.context;
+        let rows = (args.batch_tokens / width).max(1);
+        let mut reader = Reader::new(&self.documents, width, self.position.seed, self.position.rows);
+        let pace = Pace { begun: Instant::now(), tokens: self.position.tokens, seconds: self.position.seconds };
+        let (mut saved, mut looked) = (Instant::now(), self.position.tokens);
+        let epoch = self.documents.epoch_tokens();
+        say(out, format_args!("{epoch} tokens an epoch, {} weights", self.model.config.parameters()))?;
+        while self.position.tokens < args.tokens {
+            let batch: Vec<Vec<u16>> = (0..rows).map(|_| reader.next_row().to_vec()).collect();
+            let halves = self.position.tokens < args.halves_until;
+            let batch: Vec<&[u16]> = batch.iter().flat_map(|row| cut(row, halves)).collect();
+            let rate = schedule.rate(self.position.tokens + rows * width / 2);
+            let (loss, mut gradients) = self.workers.gradients(&self.model, &batch)?;
+            let length = optimizer::clip(&self.model, &mut gradients);
+            if !(loss.is_finite() && length.is_finite()) {
+                let step = self.position.steps;
+                let problem = format!("the loss is no longer a number at step {step}; resume with a lower --rate");
+                return Err(Error::Param {
+                    who: "train".into(),
+                    key: "--rate".into(),
+                    expected: problem,
+                    came: rate.to_string(),
+                });
+            }
+            self.model = self.optimizer.step(rate, self.model.clone(), gradients);
+            self.position.steps += 1;
+            self.position.rows += rows;
+            self.position.tokens += rows * width;
+            self.position.seconds = pace.seconds + pace.begun.elapsed().as_secs_f64();
+            let last = self.position.tokens >= args.tokens;
+            if self.position.steps % 10 == 0 || last {
+                let (step, tokens) = (self.position.steps, self.position.tokens);
+                let pace = pace.words(tokens, args.tokens);
+                say(
+                    out,
+                    format_args!(
+                        "step {step}  tokens {tokens}  rate {rate:.5}  loss {loss:.4}  length {length:.2}  {pace}"
+                    ),
+                )?;
+            }
+            if self.position.tokens >= looked + LOOK_TOKENS && !last {
+                looked = self.position.tokens;
+                say(out, format_args!("held out: {}", words(&self.costs(LOOK_ROWS)?)))?;
+            }
+            if last || saved.elapsed() > Duration::from_secs_f64(60.0 * args.checkpoint_minutes) {
+                checkpoint::save(&args.work, &self.position, &self.model, &self.optimizer)?;
+                saved = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// What held-out text costs now.
+    ///
+    /// # Errors
+    /// From [`held_out::costs`].
+    pub fn costs(&self, rows: usize) -> Result<Vec<Cost>> {
+        held_out::costs(&self.model, &self.workers, &self.held_out, self.model.config.context, rows)
+    }
+}
+
+/// A row whole, or as two rows of half the width; the same tokens are predicted either way.
+fn cut(row: &[u16], halves: bool) -> Vec<&[u16]> {
+    let middle = (row.len() - 1) / 2;
+    if halves { vec![&row[..=middle], &row[middle..]] } else { vec![row] }
+}
+
+/// How fast a run goes since it was opened.
+struct Pace {
+    begun: Instant,
+    tokens: usize,
+    seconds: f64,
+}
+
+impl Pace {
+    fn words(&self, tokens: usize, goal: usize) -> String {
+        let speed = (tokens - self.tokens) as f64 / self.begun.elapsed().as_secs_f64().max(1e-9);
+        let left = goal.saturating_sub(tokens) as f64 / speed.max(1e-9) / 60.0;
+        format!("{speed:.0} tokens/s  {left:.0} min left")
+    }
+}
+
+/// Costs in one line.
+pub fn words(costs: &[Cost]) -> String {
+    let one =
+        |cost: &Cost| format!("{} {:.3} nats {:.3} bits/byte", cost.section, cost.nats_per_token, cost.bits_per_byte);
+    costs.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// One line for who watches.
+pub fn say(out: &mut dyn Write, line: std::fmt::Arguments<'_>) -> Result<()> {
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Error::file("standard output", error))
+}
