@@ -11,6 +11,7 @@
 //! | [`forward`], [`loss`], [`workers`] | the pass that is quick to differentiate; cross-entropy and its gradient; the same in several threads |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
+//! | `export`, `card` | the folder a model is shipped as, and what it says of itself |
 
 pub mod checkpoint;
 pub mod forward;
@@ -23,9 +24,13 @@ pub mod workers;
 #[cfg(feature = "native")]
 pub mod args;
 #[cfg(feature = "native")]
+pub mod card;
+#[cfg(feature = "native")]
 pub mod corpus;
 #[cfg(feature = "native")]
 mod device;
+#[cfg(feature = "native")]
+mod export;
 #[cfg(feature = "native")]
 pub mod held_out;
 #[cfg(feature = "native")]
@@ -47,5 +52,6 @@ pub fn command(args: &TrainArgs, out: &mut dyn std::io::Write) -> crate::Result<
         run.train(args, out)?;
     }
     let costs = run.costs(usize::MAX)?;
-    run::say(out, format_args!("held out: {}", run::words(&costs)))
+    run::say(out, format_args!("held out: {}", run::words(&costs)))?;
+    export::write(&run, args, costs)
 }

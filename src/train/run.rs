@@ -159,6 +159,11 @@ impl Run {
         Ok(())
     }
 
+    /// Tokens in one epoch of the mix.
+    pub fn epoch_tokens(&self) -> usize {
+        self.documents.epoch_tokens()
+    }
+
     /// What held-out text costs now.
     ///
     /// # Errors

@@ -1,0 +1,144 @@
+//! The model card: what a shipped model was made of and what it is worth.
+
+use super::corpus::Share;
+use super::held_out::Cost;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// `card.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Id of the model.
+    pub model: String,
+    /// One sentence.
+    pub summary: String,
+    /// What it must not be taken for.
+    pub limits: String,
+    /// Whether training was finished, or this is a look at a run that goes on.
+    pub finished: bool,
+    /// Number of weights.
+    pub parameters: usize,
+    /// Files it was trained on.
+    pub data: Vec<Data>,
+    /// What was left out, and why.
+    pub left_out: Vec<String>,
+    /// How it was trained.
+    pub training: Training,
+    /// What held-out documents of the same files cost.
+    pub held_out: Vec<Cost>,
+    /// Continuations, as they came.
+    pub samples: Vec<Sample>,
+}
+
+/// One file of the corpus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// Its name.
+    pub file: String,
+    /// How often an epoch repeats it.
+    pub repeats: usize,
+    /// What it is.
+    pub content: String,
+    /// Its licence.
+    pub licence: String,
+}
+
+/// How a model was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Tokens whose loss was learned from.
+    pub tokens: usize,
+    /// Tokens in one epoch of the mix.
+    pub epoch_tokens: usize,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Tokens in one step.
+    pub batch_tokens: usize,
+    /// What moved the weights, and how fast.
+    pub optimizer: String,
+    /// Seed of weights and order.
+    pub seed: u64,
+    /// Seconds it took.
+    pub seconds: u64,
+    /// Where it was computed.
+    pub device: String,
+    /// Commit of the program.
+    pub commit: String,
+    /// The command that does it again.
+    pub command: String,
+}
+
+/// A continuation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// What stood before.
+    pub prompt: String,
+    /// How tokens were drawn.
+    pub sampling: String,
+    /// What the model wrote.
+    pub text: String,
+}
+
+/// What is known of a file of the corpus.
+struct Known {
+    file: &'static str,
+    content: &'static str,
+    licence: &'static str,
+    /// Why the default mix leaves it out, or empty.
+    left_out: &'static str,
+}
+
+const OLD: &str = "public domain in the USA: first published before 1931";
+const HARD: &str = "its vocabulary is too hard for a model of this size";
+
+const KNOWN: &[Known] = &[
+    Known {
+        file: "tinystories-sample",
+        content: "synthetic stories in a small child's vocabulary (a small part of TinyStories, Ronen Eldan and Yuanzhi Li, \
+                  arXiv 2305.07759; quotes and dashes normalised)",
+        licence: "CDLA-Sharing-1.0, https://cdla.dev/sharing-1-0/, which puts no terms on trained models",
+        left_out: "",
+    },
+    Known {
+        file: "picture-books",
+        content: "present-day picture-book texts from Africa and India (African Storybook, Pratham Books StoryWeaver; text \
+                  only, pages joined, punctuation normalised)",
+        licence: "CC BY 3.0 and CC BY 4.0, one text public domain; credits.tsv names authors, adapters and translators",
+        left_out: "",
+    },
+    Known {
+        file: "bedtime-animals",
+        content: "talking-animal and toy stories, 1900s to 1920s",
+        licence: OLD,
+        left_out: "two of its authors are still protected where copyright lasts for life plus 70 years",
+    },
+    Known { file: "family-stories", content: "children at home, on holiday, at school", licence: OLD, left_out: "" },
+    Known { file: "fables-and-rhymes", content: "Aesop and nursery rhymes", licence: OLD, left_out: "" },
+    Known { file: "fairy-tales", content: "folk and fairy tales", licence: OLD, left_out: "" },
+    Known { file: "novels-for-children", content: "chapter books", licence: OLD, left_out: HARD },
+    Known { file: "novels-older-readers", content: "novels with longer sentences", licence: OLD, left_out: HARD },
+];
+
+/// What the card says of the files of a mix.
+///
+/// # Errors
+/// [`Error::Unknown`] for a file whose licence is not known here: nothing is shipped without one.
+pub fn data(mix: &[Share]) -> Result<Vec<Data>> {
+    let one = |share: &Share| {
+        let known = KNOWN.iter().find(|known| known.file == share.file).ok_or_else(|| Error::Unknown {
+            what: "corpus file",
+            name: share.file.clone(),
+            remedy: "add its content and licence to the card before training on it".into(),
+        })?;
+        let (content, licence) = (known.content.into(), known.licence.into());
+        Ok(Data { file: share.file.clone(), repeats: share.repeats, content, licence })
+    };
+    mix.iter().map(one).collect()
+}
+
+/// Files of the corpus that the mix leaves out, and why.
+pub fn left_out(mix: &[Share]) -> Vec<String> {
+    let out = KNOWN.iter().filter(|known| mix.iter().all(|share| share.file != known.file));
+    let words = |known: &Known| format!("{}: {}", known.file, known.left_out);
+    out.map(words).map(|words| words.trim_end_matches(": ").into()).collect()
+}
