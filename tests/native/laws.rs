@@ -1,8 +1,11 @@
 //! Layer `laws`: every law of every mechanism, and that a broken mechanism is caught.
 
 use attnscope::api::LawReport;
-use attnscope::mechanism::{ALL, Grid, Law, MaskMod, Mechanism, Normalizer, Plug, Rows, ScoreMod, Weighted, laws};
-use attnscope::spec::Value;
+use attnscope::experiment::{Chip, Experiment, Pane, link};
+use attnscope::mechanism::{
+    ALL, Grid, Law, MaskMod, Mechanism, Normalizer, Placed, Plug, Rows, ScoreMod, Weighted, laws,
+};
+use attnscope::spec::{Domain, Plain, Value};
 use burn::tensor::{Bool, Tensor};
 
 #[test]
@@ -21,6 +24,58 @@ fn every_mechanism_reduces_to_something() {
     for mechanism in ALL {
         assert!(mechanism.laws.iter().any(|law| matches!(law, Law::ReducesTo { .. })), "{}", mechanism.id);
     }
+}
+
+#[test]
+fn every_corner_survives_links_and_json() {
+    for mechanism in ALL {
+        for values in laws::corners(mechanism) {
+            let plain =
+                mechanism.plug.spec.iter().zip(&values).map(|(param, value)| (param.key.into(), param.write(*value)));
+            let chip = Chip { id: mechanism.id.into(), values: plain.collect() };
+            let pane = Pane { stack: vec![chip.clone()] };
+            let experiment = Experiment { panes: vec![pane], ..Experiment::default() };
+            let linked = link::read(&link::write(&experiment)).unwrap().experiment;
+            let json = serde_json::to_string(&linked).unwrap();
+            let read: Experiment = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, experiment);
+            assert_eq!(Placed::new(&read.panes[0].stack[0]).unwrap().values, values, "{chip:?}");
+        }
+    }
+}
+
+#[test]
+fn a_value_beyond_its_range_is_refused_by_name() {
+    for mechanism in ALL {
+        for param in mechanism.plug.spec {
+            let beyond = match param.domain {
+                Domain::Flag | Domain::Choice(_) => Plain::Number(7.0),
+                Domain::Int { max, .. } => Plain::Number(f64::from(max) + 1.0),
+                Domain::Real { min, .. } => Plain::Number(f64::from(min) - 0.5),
+            };
+            let refused = Placed::new(&Chip::new(mechanism.id).with(param.key, beyond)).map(|_| ()).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("{}: {} is ", mechanism.id, param.key)), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn facts_are_complete() {
+    for entry in ALL.iter().map(|mechanism| mechanism.entry()) {
+        let sentence = |text: &str| text.ends_with('.') && text.starts_with(char::is_uppercase);
+        assert!(sentence(&entry.summary), "{}: {}", entry.id, entry.summary);
+        assert!(
+            entry.url.starts_with("https://") && !entry.place.is_empty() && !entry.authors.is_empty(),
+            "{}",
+            entry.id
+        );
+        assert!(entry.neutral.is_some(), "{} has no neutral setting", entry.id);
+        for control in &entry.params {
+            assert!(sentence(&control.help), "{}.{}: {}", entry.id, control.key, control.help);
+        }
+    }
+    let ids: Vec<_> = ALL.iter().map(|mechanism| mechanism.id).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "ALL is alphabetical and names each once: {ids:?}");
 }
 
 attnscope::params! {
