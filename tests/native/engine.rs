@@ -5,58 +5,13 @@ use attnscope::experiment::{Chip, Experiment, Head, Pane};
 use attnscope::hook::{Array, Selection, Site};
 use attnscope::lens::Patterns;
 use attnscope::mechanism::Stack;
-use attnscope::model::load::{Precision, SELF_CHECK, config_to_json, save_safetensors};
+use attnscope::model::load::{Precision, SELF_CHECK, save_safetensors};
 use attnscope::model::{Config, CpuModel, Files, Weights, load};
 use attnscope::outcome::{Outcome, PaneOutcome, Tier, arrays};
 use attnscope::{Error, Result};
 use pollster::block_on;
 
-const LAYERS: usize = 2;
-const HEADS: usize = 4;
-const KV_HEADS: usize = 2;
-const WIDTH: usize = 16;
-const HEAD_WIDTH: usize = 4;
-const FFN: usize = 24;
-const BOS: u32 = 0;
-
-/// Printable ASCII, one token per letter, behind the token that begins a text.
-fn tokenizer_json() -> (Vec<u8>, usize) {
-    let letters = ('!'..='~').chain(['Ġ', 'Ċ']);
-    let vocabulary: serde_json::Map<String, serde_json::Value> =
-        letters.enumerate().map(|(index, letter)| (letter.to_string(), (index + 1).into())).collect();
-    let count = vocabulary.len() + 1;
-    let level =
-        serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    let mut vocabulary = vocabulary;
-    vocabulary.insert("<|endoftext|>".into(), BOS.into());
-    let json = serde_json::json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
-        "added_tokens": [{ "id": BOS, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
-                           "normalized": false, "special": true }],
-        "pre_tokenizer": level, "decoder": level,
-        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                   "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [] },
-    });
-    (json.to_string().into_bytes(), count)
-}
-
-/// A model of a hundred tokens whose attention is far from uniform.
-fn model() -> (Config, Weights, Files) {
-    let (tokenizer, count) = tokenizer_json();
-    let mut config = Config::llama(count, WIDTH, LAYERS, HEADS, KV_HEADS, FFN);
-    config.context = 320;
-    config.bos = Some(BOS);
-    let mut weights = Weights::init(&config, 5);
-    for (_, array) in weights.0.iter_mut().filter(|(_, array)| array.shape.len() == 2) {
-        array.data.iter_mut().for_each(|value| *value *= 12.0);
-    }
-    let file = save_safetensors(&config, &weights, Precision::F32).unwrap();
-    let files = Files::new()
-        .with("config.json", config_to_json(&config))
-        .with("tokenizer.json", tokenizer)
-        .with("model.safetensors", file);
-    (config, weights, files)
-}
+use crate::tiny::{BOS, FFN, HEAD_WIDTH, HEADS, KV_HEADS, LAYERS, WIDTH, model};
 
 fn engine() -> Engine {
     open(&model().2, Choice::Cpu).unwrap()
@@ -360,6 +315,46 @@ fn the_self_check_notices_a_damaged_weight() {
         None,
         "without a reference nothing is claimed"
     );
+}
+
+/// The browser compares itself with this file; see `tests/wasm`.
+#[test]
+fn the_stored_numbers_of_the_tiny_model_are_fresh() {
+    let (config, weights, _) = model();
+    let mut cpu = CpuModel::new(&config, &weights).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tiny.selfcheck.json");
+    if std::env::var_os("ATTNSCOPE_BLESS").is_some() {
+        let reference = block_on(Reference::new(&mut cpu, &config)).unwrap();
+        std::fs::write(path, serde_json::to_string(&reference).unwrap() + "\n").unwrap();
+    }
+    let stored = Reference::read(path, &std::fs::read(path).unwrap(), &config).unwrap();
+    let deviation = block_on(stored.deviation(&mut cpu)).unwrap();
+    assert!(
+        deviation < 1e-4,
+        "{deviation}; after a change that means to move numbers: ATTNSCOPE_BLESS=1 cargo task test --only engine"
+    );
+}
+
+/// What every visitor's browser compares itself with must be what these weights give here.
+#[test]
+fn shipped_models_carry_their_self_check() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models");
+    let folders = std::fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.filter(|folder| folder.join("config.json").exists()) {
+        let loaded = load("shipped", &Files::read(&folder).unwrap()).unwrap();
+        let mut cpu = CpuModel::new(&loaded.config, &loaded.weights).unwrap();
+        let path = folder.join(SELF_CHECK);
+        if std::env::var_os("ATTNSCOPE_BLESS").is_some() {
+            let reference = block_on(Reference::new(&mut cpu, &loaded.config)).unwrap();
+            std::fs::write(&path, serde_json::to_string(&reference).unwrap() + "\n").unwrap();
+        }
+        let stored = std::fs::read(&path).unwrap_or_else(|problem| {
+            panic!("{}: {problem}; write it: ATTNSCOPE_BLESS=1 cargo task test --only engine", path.display())
+        });
+        let stored = Reference::read(SELF_CHECK, &stored, &loaded.config).unwrap();
+        let deviation = block_on(stored.deviation(&mut cpu)).unwrap();
+        assert!(deviation < 1e-3, "{}: {deviation}; weights and {SELF_CHECK} belong together", folder.display());
+    }
 }
 
 /// Largest difference of two arrays; masked pairs must be the same ones.

@@ -15,3 +15,4 @@ mod model;
 mod parity;
 mod shaders;
 mod tidy;
+mod tiny;
