@@ -10,7 +10,8 @@ use super::signal::signal;
 use crate::outcome::Tier;
 use crate::{Error, Result};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,9 @@ struct Trouble {
     lost: Option<String>,
     uncaptured: Option<String>,
 }
+
+/// Whether work caused an error on the device.
+type Verdict = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 /// A kernel the device has accepted.
 pub(super) struct Compiled {
@@ -121,80 +125,56 @@ impl Device {
     /// Runs `work`, which must not wait, and reports any error it caused on the device.
     pub(super) async fn scoped<T>(&self, work: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T) -> Result<T> {
         self.check()?;
+        let (made, verdict) = self.begin(work);
+        verdict.await?;
+        self.check()?;
+        Ok(made)
+    }
+
+    /// Runs `work` at once; what it caused on the device is known when the verdict has been awaited.
+    fn begin<T>(&self, work: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T) -> (T, Verdict) {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = work(&self.device, &self.queue);
         // All are popped before anything is awaited: scopes are a stack that other work must not find half open.
         let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
-        if memory.await.is_some() {
-            return Err(gpu("out of memory; use a shorter prompt or a smaller model"));
+        let verdict = async move {
+            if memory.await.is_some() {
+                return Err(gpu("out of memory; use a shorter prompt or a smaller model"));
+            }
+            match validation.await.or(internal.await) {
+                Some(error) => Err(gpu(error.to_string())),
+                None => Ok(()),
+            }
+        };
+        (made, Box::pin(verdict))
+    }
+
+    /// The compiled kernels, in order. Those that are new are all started before one is waited for, so that a browser
+    /// compiles them side by side. A kernel that the device does not accept is never run.
+    pub(super) async fn compile<'a>(&self, kernels: impl Iterator<Item = &'a Kernel>) -> Result<Vec<Rc<Compiled>>> {
+        self.check()?;
+        let kernels: Vec<(String, &Kernel)> = kernels.map(|kernel| (kernel.id(), kernel)).collect();
+        let mut started = Vec::new();
+        let mut known: HashSet<String> = self.compiled.borrow().keys().cloned().collect();
+        for (id, kernel) in &kernels {
+            if known.insert(id.clone()) {
+                let linked = kernel.link()?;
+                let (made, verdict) = self.begin(|device, _| build(device, id, &linked));
+                started.push((id, linked, made, verdict));
+            }
         }
-        if let Some(error) = validation.await.or(internal.await) {
-            return Err(gpu(error.to_string()));
+        for (id, linked, (module, layout, pipeline), verdict) in started {
+            if let Err(error) = verdict.await {
+                return Err(locate(&module, &linked).await.unwrap_or_else(|| linked.fault(1, error)));
+            }
+            self.compiled.borrow_mut().insert(id.clone(), Rc::new(Compiled { linked, layout, pipeline }));
         }
         self.check()?;
-        Ok(made)
-    }
-
-    /// The compiled kernel, compiled on first use. A kernel that the device does not accept is never run.
-    pub(super) async fn compile(&self, kernel: &Kernel) -> Result<Rc<Compiled>> {
-        let id = kernel.id();
-        if let Some(found) = self.compiled.borrow().get(&id) {
-            return Ok(found.clone());
-        }
-        let compiled = Rc::new(self.build(&id, kernel.link()?).await?);
-        self.compiled.borrow_mut().insert(id, compiled.clone());
-        Ok(compiled)
-    }
-
-    async fn build(&self, id: &str, linked: Linked) -> Result<Compiled> {
-        let entries: Vec<_> =
-            (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
-        let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
-        let module = self
-            .scoped(|device, _| device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source }));
-        let module = match module.await {
-            Ok(module) => module,
-            // Validation of the text fails the scope; only the module itself can say where.
-            Err(error) => return Err(self.locate(id, &linked).await.unwrap_or(error)),
-        };
-        let (layout, pipeline) = self
-            .scoped(|device, _| {
-                let layout = device
-                    .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(id), entries: &entries });
-                let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                    label: Some(id),
-                    bind_group_layouts: &[Some(&layout)],
-                    immediate_size: 0,
-                });
-                let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(id),
-                    layout: Some(&pipeline_layout),
-                    module: &module,
-                    entry_point: Some("main"),
-                    compilation_options: Default::default(),
-                    cache: None,
-                });
-                (layout, pipeline)
-            })
-            .await
-            .map_err(|error| linked.fault(1, error))?;
-        Ok(Compiled { linked, pipeline, layout })
-    }
-
-    /// The first compile error of a program, at the line of the file it came from.
-    async fn locate(&self, id: &str, linked: &Linked) -> Option<Error> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
-        let popped = scope.pop();
-        let report = module.get_compilation_info().await;
-        popped.await;
-        let error =
-            report.messages.into_iter().find(|message| message.message_type == wgpu::CompilationMessageType::Error)?;
-        let line = error.location.map_or(1, |location| location.line_number as usize);
-        Some(linked.fault(line, error.message))
+        let compiled = self.compiled.borrow();
+        let missing = || Error::Internal("a kernel was compiled and is not there".into());
+        kernels.iter().map(|(id, _)| compiled.get(id).cloned().ok_or_else(missing)).collect()
     }
 
     /// The values of a buffer that was made for reading, once all submitted work is done.
@@ -246,8 +226,8 @@ fn limits(adapter: &wgpu::Limits) -> Result<wgpu::Limits> {
             return Err(gpu(format!("the adapter offers {has} {name}; {needs} are needed")));
         }
     }
-    limits.max_buffer_size = adapter.max_buffer_size.min(WANTED_BYTES).max(1);
-    limits.max_storage_buffer_binding_size = adapter.max_storage_buffer_binding_size.min(WANTED_BYTES).max(1);
+    limits.max_buffer_size = adapter.max_buffer_size.min(WANTED_BYTES);
+    limits.max_storage_buffer_binding_size = adapter.max_storage_buffer_binding_size.min(WANTED_BYTES);
     // What the engine does not use is taken as it comes, so that it never is a reason to refuse.
     Ok(limits.or_worse_values_from(adapter))
 }
@@ -269,5 +249,58 @@ fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
         count: None,
+    }
+}
+
+fn build(
+    device: &wgpu::Device,
+    id: &str,
+    linked: &Linked,
+) -> (wgpu::ShaderModule, wgpu::BindGroupLayout, wgpu::ComputePipeline) {
+    let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
+    let entries: Vec<_> = (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(id), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(id),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(id),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    (module, layout, pipeline)
+}
+
+/// The first compile error of a program, at the line of the file it came from.
+async fn locate(module: &wgpu::ShaderModule, linked: &Linked) -> Option<Error> {
+    let mut messages = module.get_compilation_info().await.messages.into_iter();
+    let error = messages.find(|message| message.message_type == wgpu::CompilationMessageType::Error)?;
+    let line = error.location.map_or(1, |location| location.line_number as usize);
+    Some(linked.fault(line, error.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_webgpu_minimum_is_enough_and_less_is_named() {
+        let least = wgpu::Limits::defaults();
+        let got = limits(&least).ok();
+        assert_eq!(got.as_ref().map(|limits| limits.max_storage_buffer_binding_size), Some(128 << 20));
+        assert!(got.is_some_and(|limits| limits.check_limits(&least)));
+        let large =
+            wgpu::Limits { max_buffer_size: 1 << 40, max_storage_buffer_binding_size: 1 << 40, ..least.clone() };
+        assert_eq!(limits(&large).ok().map(|limits| limits.max_buffer_size), Some(WANTED_BYTES));
+        let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..least };
+        let problem = limits(&few).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(problem.contains("4 storage buffers"), "{problem}");
     }
 }

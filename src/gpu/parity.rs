@@ -31,6 +31,15 @@ impl ParityReport {
     pub fn agrees(&self) -> bool {
         self.cases > 0 && self.excess <= 1.0
     }
+
+    fn note(&mut self, excess: f32, place: impl FnOnce() -> String) {
+        // What is not a number agrees with nothing.
+        let excess = if excess.is_nan() { f32::INFINITY } else { excess };
+        if excess > self.excess {
+            self.excess = excess;
+            self.worst = place();
+        }
+    }
 }
 
 /// Batch, query heads, key–value heads, queries, keys before the first query, head width, and how large scores are.
@@ -106,10 +115,7 @@ async fn compare(
             (None, None) => 0.0,
             _ => f32::INFINITY,
         };
-        if !(excess <= report.excess) {
-            report.excess = if excess.is_nan() { f32::INFINITY } else { excess };
-            report.worst = format!("{name} at {}, sizes {:?}", describe(stack), case.sizes);
-        }
+        report.note(excess, || format!("{name} at {}, sizes {:?}", describe(stack), case.sizes));
     }
     Ok(())
 }
@@ -142,10 +148,7 @@ async fn poison(device: &Device, stack: &Stack, report: &mut ParityReport) -> Re
     // Sums of un-normalised rows are as large as the scores, hence the relative part.
     let tolerance = Tolerance { rms: 1e-4, abs: 1e-4, rel: 1e-3 };
     let excess = if finite { tolerance.excess(&sums(&came), &sums(&reference)) } else { f32::INFINITY };
-    if !(excess <= report.excess) {
-        report.excess = excess;
-        report.worst = format!("loud scores at {}", describe(stack));
-    }
+    report.note(excess, || format!("loud scores at {}", describe(stack)));
     Ok(())
 }
 

@@ -29,10 +29,7 @@ const UNIFORM: wgpu::BufferUsages = wgpu::BufferUsages::UNIFORM.union(wgpu::Buff
 impl Ready {
     /// Buffers, bind groups and compiled kernels for `plan`; `resident` buffers are shared and not owned.
     pub(super) async fn new(device: &Device, plan: &Plan, resident: &Buffers) -> Result<Self> {
-        let mut compiled = Vec::new();
-        for step in &plan.steps {
-            compiled.push(device.compile(&step.kernel).await?);
-        }
+        let compiled = device.compile(plan.steps.iter().map(|step| &step.kernel)).await?;
         for (name, size) in &plan.buffers {
             fits(device, name, size.words)?;
         }

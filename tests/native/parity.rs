@@ -3,11 +3,13 @@
 //! These tests never skip: without a device they fail and say what to install. `VK_ICD_FILENAMES` chooses lavapipe or
 //! SwiftShader where there is more than one driver.
 
+use crate::model::{llama2c, nano_sort};
+use crate::shaders::with_wgsl;
 use attnscope::engine::{Forward, Request};
 use attnscope::experiment::Chip;
 use attnscope::gpu::{Device, GpuModel, parity};
 use attnscope::hook::{Array, HookPoint, Selection, Site};
-use attnscope::mechanism::{ALL, MASKED, Stack, Tolerance};
+use attnscope::mechanism::{ALL, MASKED, Stack, Tolerance, by_id};
 use attnscope::model::config::{Activation, Config, Pairing, Positions};
 use attnscope::model::{CpuModel, Weights};
 use pollster::block_on;
@@ -24,7 +26,7 @@ fn device() -> Rc<Device> {
 }
 
 fn stack(ids: &[&str]) -> Stack {
-    let chips: Vec<_> = ids.iter().map(|id| Chip::new(*id)).collect();
+    let chips: Vec<_> = ids.iter().copied().map(Chip::new).collect();
     Stack::new("a", &chips).expect("legal")
 }
 
@@ -39,6 +41,30 @@ fn every_mechanism_agrees_with_its_twin() {
         }
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The comparison is worth something only if a twin that is slightly wrong fails it.
+#[test]
+fn a_wrong_twin_is_noticed() {
+    for (id, right, wrong) in [
+        ("alibi", "at.query - at.key", "at.query - at.key + 1u"),
+        ("alibi", "* p.strength", "* 1.001 * p.strength"),
+        ("streaming_window", "< u32(p.window)", "<= u32(p.window)"),
+        ("streaming_window", "first || recent", "recent"),
+        ("softmax", "x / fold.sum", "x / (fold.sum + 0.001)"),
+        ("softmax", "p.off_by_one != 0u", "false"),
+        ("attention_sink_operators", "p.head_shared != 0u", "false"),
+        ("attention_sink_operators", "return 1.0;", "return 0.0;"),
+        ("attention_sink_operators", "+ max(x, 0.0)", "+ max(x, 0.001)"),
+        ("attention_sink_operators", "b * at.scale", "b"),
+    ] {
+        let mechanism = by_id(id).expect("it is there");
+        let text = mechanism.wgsl.expect("it has a twin");
+        assert!(text.contains(right), "{id} has no longer {right}");
+        let broken = with_wgsl(mechanism, Box::leak(text.replacen(right, wrong, 1).into_boxed_str()));
+        let report = block_on(parity::check(&device(), broken)).expect("the twins run");
+        assert!(!report.agrees(), "{id} with {wrong} passes at {} of the tolerance", report.excess);
+    }
 }
 
 #[test]
@@ -220,4 +246,28 @@ fn a_lost_device_is_an_error_and_a_new_one_computes_the_same() {
     assert_eq!(error.code(), "gpu", "{error}");
     let mut again = block_on(GpuModel::new(device(), &config, &weights)).expect("it fits");
     assert_eq!(block_on(again.forward(request())).expect("it runs").logits, before);
+}
+
+#[test]
+fn published_numbers_on_the_gpu() {
+    let device = device();
+    if let Some(loaded) = llama2c::loaded() {
+        let mut gpu = block_on(GpuModel::new(device.clone(), &loaded.config, &loaded.weights)).expect("it fits");
+        block_on(llama2c::check_numbers(&mut gpu));
+    }
+    if let Some((config, weights)) = nano_sort::loaded() {
+        let mut gpu = block_on(GpuModel::new(device, &config, &weights)).expect("it fits");
+        block_on(nano_sort::check(&mut gpu));
+    }
+}
+
+#[test]
+fn published_continuations_on_the_gpu() {
+    let Some(loaded) = llama2c::loaded() else { return };
+    let mut gpu = block_on(GpuModel::new(device(), &loaded.config, &loaded.weights)).expect("it fits");
+    let stack = stack(&[]);
+    block_on(llama2c::check_generations(&loaded, async |tokens: &[u32]| {
+        let pass = gpu.forward(Request { tokens, stack: &stack, seed: 0, wants: Selection::default() }).await?;
+        Ok(pass.logits.at(tokens.len() - 1).to_vec())
+    }));
 }

@@ -7,7 +7,7 @@ use attnscope::gpu::kernel::Kernel;
 use attnscope::gpu::link::{Access, Linked};
 use attnscope::gpu::{layers, source};
 use attnscope::hook::{Selection, Site};
-use attnscope::mechanism::{ALL, Mechanism, Stack};
+use attnscope::mechanism::{ALL, Mechanism, Paper, Plug, Stack};
 use attnscope::model::config::{Activation, Config, Family, Norm, Pairing, Positions};
 use naga::AddressSpace;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -286,8 +286,7 @@ fn faults_name_the_file_and_line_they_came_from() {
     const BINDING: &str = "// broken: a binding in another form.\n@binding(9) @group(0) var<storage> a: array<f32>;\n";
     let softmax = attnscope::mechanism::by_id("softmax").expect("it is there");
     for (text, line) in [(MISSING, 2), (SLOT, 3), (BINDING, 2)] {
-        let broken: &'static Mechanism =
-            Box::leak(Box::new(Mechanism { wgsl: Some(text), plug: same_plug(softmax), ..facts(softmax) }));
+        let broken = with_wgsl(softmax, text);
         let mut kernel = Kernel::new("attend_rows", &[("capture", "capture_none")]);
         kernel.mechanisms.push(broken);
         match kernel.link() {
@@ -299,25 +298,14 @@ fn faults_name_the_file_and_line_they_came_from() {
     }
 }
 
-fn same_plug(of: &Mechanism) -> attnscope::mechanism::Plug {
-    let plug = &of.plug;
-    attnscope::mechanism::Plug {
-        role: plug.role,
-        spec: plug.spec,
-        params: plug.params,
-        inputs: plug.inputs,
-        twin: plug.twin,
-    }
-}
-
-/// A copy of the facts; the registry's constants are not `Clone`, since nothing else needs a second one.
-fn facts(of: &Mechanism) -> Mechanism {
-    let paper = &of.paper;
-    Mechanism {
+/// A mechanism with another GPU twin; the registry's constants are not `Clone`, since nothing else needs a second one.
+pub fn with_wgsl(of: &Mechanism, wgsl: &'static str) -> &'static Mechanism {
+    let (paper, plug) = (&of.paper, &of.plug);
+    Box::leak(Box::new(Mechanism {
         id: of.id,
         name: of.name,
         summary: of.summary,
-        paper: attnscope::mechanism::Paper {
+        paper: Paper {
             number: paper.number,
             title: paper.title,
             authors: paper.authors,
@@ -328,8 +316,8 @@ fn facts(of: &Mechanism) -> Mechanism {
         },
         laws: of.laws,
         parity: of.parity,
-        wgsl: of.wgsl,
+        wgsl: Some(wgsl),
         source: of.source,
-        plug: same_plug(of),
-    }
+        plug: Plug { role: plug.role, spec: plug.spec, params: plug.params, inputs: plug.inputs, twin: plug.twin },
+    }))
 }
