@@ -26,33 +26,23 @@ pub fn Params(
         let entries = ids.get().into_iter().filter_map(|(index, id)| Some((index, store.entry(&id)?)));
         entries.filter(|(_, entry)| !entry.params.is_empty()).collect::<Vec<_>>()
     };
-    let several = Memo::new(move |_| with_controls().len() > 1);
     view! {
         <div class="params">
             <For each=with_controls key=|(index, entry)| (*index, entry.id.clone()) let((index, entry))>
-                <Group pane index entry several/>
+                <Group pane index entry/>
             </For>
         </div>
     }
 }
 
 #[component]
-fn Group(pane: usize, index: usize, entry: Entry, several: Memo<bool>) -> impl IntoView {
-    let name = entry.name.clone();
+fn Group(pane: usize, index: usize, entry: Entry) -> impl IntoView {
+    let store = Store::here();
     let controls = entry.params.into_iter().map(|control| {
-        let knob = Knob {
-            store: Store::here(),
-            pane,
-            index,
-            key: StoredValue::new(control.key.clone()),
-            default: StoredValue::new(control.default.clone()),
-        };
-        view! { <Param knob control mechanism=entry.id.clone()/> }
+        let (key, default) = (StoredValue::new(control.key.clone()), StoredValue::new(control.default.clone()));
+        view! { <Param knob=Knob { store, pane, index, key, default } control mechanism=entry.id.clone()/> }
     });
-    view! {
-        {move || several.get().then(|| view! { <h3>{name.clone()}</h3> })}
-        {controls.collect_view()}
-    }
+    view! { <div class="group" role="group" aria-label=entry.name>{controls.collect_view()}</div> }
 }
 
 /// One value of the experiment.
@@ -116,9 +106,7 @@ fn Param(knob: Knob, control: Control, mechanism: String) -> impl IntoView {
     let test = format!("{mechanism}.{}", control.key);
     let help = control.help.clone();
     let body = match control.range.clone() {
-        Range::Flag => {
-            view! { <Switch knob name=name.clone() help=help.clone()/><span></span><span></span> }.into_any()
-        }
+        Range::Flag => view! { <Switch knob id=id.clone() help=help.clone()/><span></span><span></span> }.into_any(),
         Range::Choice { words } => view! { <Choice knob id=id.clone() words help=help.clone()/> }.into_any(),
         Range::Int { min, max, step } => {
             let bounds = Bounds { min: min.into(), max: max.into(), step: step.into(), whole: true };
@@ -212,11 +200,11 @@ fn Slide(
 }
 
 #[component]
-fn Switch(knob: Knob, name: String, help: String) -> impl IntoView {
+fn Switch(knob: Knob, id: String, help: String) -> impl IntoView {
     let on = move || knob.get() == Plain::Flag(true);
     view! {
         <button
-            type="button" class="switch" role="switch" data-test="switch" aria-label=name title=help aria-checked=move || on().to_string()
+            type="button" class="switch" role="switch" data-test="switch" id=id title=help aria-checked=move || on().to_string()
             on:click=move |_| knob.set(Plain::Flag(!on()))
         ></button>
     }

@@ -127,8 +127,8 @@ fn largest(deltas: &[f32]) -> Option<usize> {
 
 /// Left edge of the bars, bottom of the plot, and height with the labels, in pixels.
 const LEFT: f64 = 34.0;
-const PLOT: f64 = 72.0;
-const HEIGHT: f64 = 128.0;
+const PLOT: f64 = 108.0;
+const HEIGHT: f64 = 164.0;
 /// A turned label needs this much.
 const LABEL_PIXELS: f64 = 11.0;
 /// Letters that fit under the plot.

@@ -61,6 +61,15 @@ pub fn scaled(value: f64, unit: &str) -> (String, String) {
     (format!("{value:.decimals$}"), format!("{prefix}{unit}"))
 }
 
+/// Three significant digits of a measured time: more would only be noise.
+pub fn millis(value: f32) -> String {
+    match value {
+        v if v >= 100.0 => fixed(v, 0),
+        v if v >= 10.0 => fixed(v, 1),
+        v => fixed(v, 2),
+    }
+}
+
 /// A number of bytes in one word: `6.19 MB`.
 pub fn bytes(count: usize) -> String {
     let (number, unit) = scaled(count as f64, "B");

@@ -171,7 +171,7 @@ fn Cost(pane: usize) -> impl IntoView {
                 <dt>"per token"</dt><dd>{figure(|price| format::scaled(price.flops_per_token as f64, "FLOP"))}</dd>
             </div>
             <div title="Measured time of this pane's pass over the whole prompt, on this device">
-                <dt>"measured pass"</dt><dd>{figure(|price| (format::four(price.millis), "ms".into()))}</dd>
+                <dt>"measured pass"</dt><dd>{figure(|price| (format::millis(price.millis), "ms".into()))}</dd>
             </div>
         </dl>
     }
