@@ -34,7 +34,8 @@ impl Store {
         Effect::new(move |_| self.open(model.get()));
         let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
         Effect::new(move |_| {
-            inputs.track();
+            // Read, not only tracked: a memo that nobody has read does not follow its sources.
+            inputs.with(|_| ());
             self.stale.set(true);
             self.run_newest();
         });
