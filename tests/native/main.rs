@@ -16,3 +16,4 @@ mod parity;
 mod shaders;
 mod tidy;
 mod tiny;
+mod train;
