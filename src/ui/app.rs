@@ -2,7 +2,7 @@
 
 use super::difference::Difference;
 use super::notices::{Notices, Status};
-use super::pane::PaneView;
+use super::pane::{AddPane, PaneView};
 use super::prompt::Prompt;
 use super::stage::Stage;
 use super::stage::scene::{other_pane, pane_letter};
@@ -23,7 +23,13 @@ pub fn App() -> impl IntoView {
     let shown = RwSignal::new("a");
     let panes = Memo::new(move |_| store.experiment.with(|experiment| experiment.panes.len()));
     let other = Memo::new(move |_| other_pane(panes.get(), store.experiment.with(|experiment| experiment.view.wall)));
-    let columns = move || (panes.get() + usize::from(panes.get() > 1)).to_string();
+    // Four columns would be too narrow for their controls: they stand in two rows.
+    let columns = move || match panes.get() {
+        1 => "2",
+        3 => "2",
+        _ => "3",
+    };
+    let several = move || panes.get() > 2;
     let stale = Memo::new(move |_| store.stale.get() && store.trouble.with(Option::is_none));
     view! {
         <a class="skip" href="#main" on:click=focus_main>"Skip to content"</a>
@@ -37,9 +43,12 @@ pub fn App() -> impl IntoView {
             >
                 <section class="stage" aria-label="Comparison">
                     <Switch shown other/>
-                    <div class="three panes" style=("--columns", columns)>
+                    <div class="three panes" class:rows=several style=("--columns", columns)>
                         <For each=move || 0..panes.get() key=|pane| *pane let(pane)><PaneView pane/></For>
-                        {move || other.get().map(|_| view! { <Difference other/> })}
+                        {move || match other.get() {
+                            Some(_) => view! { <Difference other/> }.into_any(),
+                            None => view! { <Alone/> }.into_any(),
+                        }}
                     </div>
                     <Stage/>
                 </section>
@@ -51,6 +60,17 @@ pub fn App() -> impl IntoView {
         </main>
         <Foot/>
         <Status/>
+    }
+}
+
+/// In place of the difference, when there is only A.
+#[component]
+fn Alone() -> impl IntoView {
+    view! {
+        <section class="pane col-d" aria-label="Difference">
+            <header><h2>"Difference"</h2><span class="grow"></span><AddPane/></header>
+            <p class="soft">"There is nothing to compare A with."</p>
+        </section>
     }
 }
 

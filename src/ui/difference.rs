@@ -1,6 +1,7 @@
 //! How much two panes differ, and on which token.
 
 use super::format;
+use super::pane::AddPane;
 use super::stage::canvas::follow_width;
 use super::stage::scene::{pane_letter, tokens};
 use super::store::Store;
@@ -30,7 +31,7 @@ pub fn Difference(
             class="pane col-d" aria-label="Difference" data-test="difference" data-pane="d"
             data-kl=move || text(kl()) data-kl-mean=move || text(mean()) data-delta-loss=move || text(delta())
         >
-            <header><h2>"Difference"</h2><span class="grow"></span><span class="cap">"same weights, same prompt"</span></header>
+            <header title="Same weights, same prompt"><h2>"Difference"</h2><span class="grow"></span><AddPane/></header>
             <div class="figs live">
                 <div class="fig">
                     <b>{move || three(kl())}<span class="unit">"nats"</span></b>

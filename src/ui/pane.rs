@@ -2,10 +2,11 @@
 
 use super::controls::Params;
 use super::format::{self, Piece};
+use super::icons::{Glyph, Icon};
 use super::stack::Chips;
 use super::stage::scene::{pane_letter, title};
 use super::store::Store;
-use crate::experiment::{Chip, Pane};
+use crate::experiment::{Chip, PANE_NAMES, Pane};
 use crate::outcome::{Candidate, PaneOutcome, Price};
 use leptos::prelude::*;
 
@@ -38,6 +39,7 @@ pub fn PaneView(
                 <h2 data-test="pane-name">{move || title(store, pane)}</h2>
                 <span class="grow"></span>
                 <span class="cap">{move || changes(store, pane)}</span>
+                {(pane > 0).then(|| view! { <RemovePane pane/> })}
             </header>
             <Chips pane/>
             <Params pane/>
@@ -45,6 +47,52 @@ pub fn PaneView(
             <Next pane/>
             <Cost pane/>
         </section>
+    }
+}
+
+/// Adds a pane that starts as a copy of the last one, as long as there is a letter for it.
+#[component]
+pub fn AddPane() -> impl IntoView {
+    let store = Store::here();
+    let count = Memo::new(move |_| store.experiment.with(|experiment| experiment.panes.len()));
+    let add = move |_| {
+        store.edit(|experiment| {
+            let copy = experiment.panes.last().cloned().unwrap_or_default();
+            experiment.panes.push(copy);
+        });
+    };
+    let button = move || {
+        view! {
+            <button type="button" class="chip" data-test="add-pane" on:click=add>
+                <Glyph icon=Icon::Add/>{format!("Pane {}", pane_letter(count.get()))}
+            </button>
+        }
+    };
+    move || (count.get() < PANE_NAMES.len()).then(button)
+}
+
+#[component]
+fn RemovePane(pane: usize) -> impl IntoView {
+    let store = Store::here();
+    let remove = move |_| {
+        store.edit(|experiment| {
+            if pane >= experiment.panes.len() {
+                return;
+            }
+            experiment.panes.remove(pane);
+            // The wall stays with the pane it showed, or goes back to A.
+            experiment.view.wall = match experiment.view.wall {
+                wall if wall > pane => wall - 1,
+                wall if wall == pane => 0,
+                wall => wall,
+            };
+        });
+    };
+    view! {
+        <button
+            type="button" class="btn icon ghost small" data-test="remove-pane" title="Remove this pane"
+            aria-label=format!("Remove pane {}", pane_letter(pane)) on:click=remove
+        ><Glyph icon=Icon::Close/></button>
     }
 }
 
