@@ -4,7 +4,7 @@ use super::corpus;
 use super::optimizer::Rule;
 use std::path::PathBuf;
 
-/// Trains a shipped model from the story corpus.
+/// Trains a shipped model from the story corpus. The defaults are what `stories-3m` was made with.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
     /// Folder of the corpus: xz files and manifest.json.
@@ -26,10 +26,10 @@ pub struct TrainArgs {
     #[arg(long, requires = "resume")]
     pub export_only: bool,
     /// Tokens to learn from.
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 10_600_000)]
     pub tokens: usize,
     /// Tokens at the end over which the learning rate falls to zero; with --resume it may differ from before.
-    #[arg(long, default_value_t = 3_000_000)]
+    #[arg(long, default_value_t = 5_000_000)]
     pub decay_tokens: usize,
     /// Tokens at the beginning over which the learning rate rises.
     #[arg(long, default_value_t = 300_000)]
@@ -41,10 +41,10 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = Rule::Muon)]
     pub rule: Rule,
     /// Tokens in one step.
-    #[arg(long, default_value_t = 8192)]
+    #[arg(long, default_value_t = 4096)]
     pub batch_tokens: usize,
     /// Before this many tokens, rows are cut in halves of 256 tokens, which are quicker to learn from.
-    #[arg(long, default_value_t = 7_000_000)]
+    #[arg(long, default_value_t = 7_600_000)]
     pub halves_until: usize,
     /// Threads that compute gradients (flex only).
     #[arg(long, default_value_t = 2)]

@@ -1,6 +1,6 @@
 //! Writing a trained model as a folder that this program, its page and Hugging Face's classes read.
 
-use super::args::TrainArgs;
+use super::args::{On, TrainArgs};
 use super::card::{self, Card, Sample, Training};
 use super::corpus;
 use super::held_out::Cost;
@@ -85,24 +85,39 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
         steps: position.steps,
         batch_tokens: position.tokens / position.steps.max(1),
         optimizer: format!(
-            "{}; learning rate {} after a warm-up over {} tokens, falling to zero over the last {}",
+            "{}; learning rate {} after a warm-up over {} tokens, falling to zero over the last {}; rows of 256 tokens for \
+             the first {} tokens, of {} after them",
             words(args.rule),
             args.rate,
             args.warmup_tokens,
-            args.decay_tokens
+            args.decay_tokens,
+            args.halves_until,
+            run.model.config.context
         ),
         seed: position.seed,
         seconds: position.seconds as u64,
-        device: format!("{:?}", args.device).to_lowercase(),
+        device: match args.device {
+            On::Flex => format!("burn flex, {} threads", args.threads),
+            On::Wgpu => "burn wgpu".into(),
+            On::Cuda => "burn cuda".into(),
+        },
         commit: commit(),
         command: format!(
-            "cargo attn train --tokens {} --decay-tokens {} --batch-tokens {} --rate {} --seed {}",
-            args.tokens, args.decay_tokens, args.batch_tokens, args.rate, args.seed
+            "cargo attn train --mix {} --tokens {} --decay-tokens {} --warmup-tokens {} --halves-until {} \
+             --batch-tokens {} --rate {} --seed {}",
+            position.mix,
+            args.tokens,
+            args.decay_tokens,
+            args.warmup_tokens,
+            args.halves_until,
+            args.batch_tokens,
+            args.rate,
+            position.seed
         ),
     }
 }
 
-/// What the model writes after `prompt`, up to the last whole sentence where there is one.
+/// What the model writes after `prompt`.
 fn continuation(
     model: &CpuModel,
     tokenizer: &crate::tokenizer::Tokenizer,

@@ -8,7 +8,7 @@
 //! | Module | Idea |
 //! |---|---|
 //! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
-//! | [`forward`], [`loss`], [`workers`] | the pass that is quick to differentiate; cross-entropy and its gradient; the same in several threads |
+//! | [`forward`], [`loss`], [`workers`] | a pass quick to differentiate; cross-entropy and its gradient; several threads |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
 //! | `export`, `card` | the folder a model is shipped as, and what it says of itself |

@@ -137,7 +137,7 @@ impl Run {
             self.position.tokens += rows * width;
             self.position.seconds = pace.seconds + pace.begun.elapsed().as_secs_f64();
             let last = self.position.tokens >= args.tokens;
-            if self.position.steps % 10 == 0 || last {
+            if self.position.steps.is_multiple_of(10) || last {
                 let (step, tokens) = (self.position.steps, self.position.tokens);
                 let pace = pace.words(tokens, args.tokens);
                 say(

@@ -75,9 +75,9 @@ impl Workers {
         let results = Mutex::new(InOrder { fold, done: 0, early: Vec::new() });
         let work = || {
             let state = state();
-            while let Some((index, piece)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, pieces.get(i)?)))
-            {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(piece) = pieces.get(index) else { break };
                 let result = pass(&state, piece);
                 if let Ok(mut results) = results.lock() {
                     results.add(index, result);
