@@ -210,6 +210,12 @@ impl Store {
         self.heads.with(|heads| heads.get(&(pane, head)).map(|(_, fetched)| fetched.clone()).unwrap_or_default())
     }
 
+    /// Whether the newest run's maps of one head have been asked for.
+    pub fn asked(self, pane: usize, head: Head) -> bool {
+        let run = self.run.get();
+        self.heads.with(|heads| heads.get(&(pane, head)).is_some_and(|(of, _)| *of == run))
+    }
+
     /// Head roles of one pane, as far as they were asked for with [`Store::request_roles`].
     pub fn roles(self, pane: usize) -> Fetched<RoleReport> {
         self.roles.with(|roles| roles.get(&pane).map(|(_, fetched)| fetched.clone()).unwrap_or_default())

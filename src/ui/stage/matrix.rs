@@ -63,7 +63,12 @@ pub fn Matrix(
         sheet.with(|sheet| sheet.as_ref().map(|sheet| sheet.at(cell.query, cell.key))).filter(|value| !value.is_nan())
     };
 
-    let height = move || geometry.with(|geometry| format!("{}px", geometry.top + geometry.size().max(120.0)));
+    let height = move || {
+        let (geometry, width) = (geometry.get(), scene.widths[at].get());
+        // Before the first run, room for a prompt that fills the column, so that little moves when it is there.
+        let map = if geometry.tokens == 0 { (width - 80.0).max(120.0) } else { geometry.size().max(120.0) };
+        format!("{}px", geometry.top + map)
+    };
     let missing = move || {
         let words = move || absent(scene, column);
         sheet.with(Option::is_none).then(|| view! { <p class="absent">{words}</p> })

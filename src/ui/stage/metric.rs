@@ -3,10 +3,12 @@
 use super::scene::fresh_maps;
 use crate::experiment::{Head, Metric};
 use crate::lens::{HeadRows, Patterns, heads, sinks};
-use crate::outcome::STORED_TOKENS;
+use crate::outcome::{HeadMaps, STORED_TOKENS};
 use crate::ui::format;
 use crate::ui::store::Store;
 use leptos::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Every head, layer by layer.
 pub fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
@@ -18,18 +20,35 @@ pub fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
 pub fn request_missing(store: Store, pane: usize) -> bool {
     let sizes = store.outcome.with(|outcome| outcome.as_ref().map(|o| (o.model.layers, o.model.heads, o.tokens.len())));
     let Some((layers, heads, _)) = sizes.filter(|(_, _, tokens)| *tokens > STORED_TOKENS) else { return false };
-    let missing = every(layers, heads).find(|head| {
-        let fetched = store.head(pane, *head);
-        fetched.pending || (fetched.value.is_none() && fetched.trouble.is_none())
-    });
+    let missing = every(layers, heads).find(|head| !store.asked(pane, *head) || store.head(pane, *head).pending);
     if let Some(head) = missing {
         store.request_head(pane, head);
     }
     missing.is_some()
 }
 
+/// What was measured on maps that came alone, so that the arrival of one head does not measure all the others again. The
+/// maps are held, so that equal pointers are equal maps.
+#[derive(Default)]
+pub struct Measured(BTreeMap<Head, (Arc<HeadMaps>, Metric, usize, f32)>);
+
+impl Measured {
+    fn number(&mut self, head: Head, maps: Arc<HeadMaps>, metric: Metric, position: usize) -> f32 {
+        match self.0.get(&head) {
+            Some((of, as_metric, at, number)) if Arc::ptr_eq(of, &maps) && (*as_metric, *at) == (metric, position) => {
+                *number
+            }
+            _ => {
+                let number = single(metric, &HeadRows::of(&maps), position);
+                self.0.insert(head, (maps, metric, position, number));
+                number
+            }
+        }
+    }
+}
+
 /// The metric of every head of a pane, layer by layer; NaN where it is not defined or not computed.
-pub fn numbers(store: Store, pane: usize, metric: Metric, position: usize) -> Vec<f32> {
+pub fn numbers(store: Store, pane: usize, metric: Metric, position: usize, measured: &mut Measured) -> Vec<f32> {
     store.outcome.with(|outcome| {
         let Some(outcome) = outcome else { return Vec::new() };
         let of = |pane: usize| outcome.panes.get(pane).and_then(Patterns::of);
@@ -38,10 +57,11 @@ pub fn numbers(store: Store, pane: usize, metric: Metric, position: usize) -> Ve
             let reference = of(if pane == 0 { 1 } else { 0 });
             return heads::metric(metric, &patterns, reference.as_ref(), position);
         }
-        let one = |head| {
-            fresh_maps(store, pane, head).map_or(f32::NAN, |maps| single(metric, &HeadRows::of(&maps), position))
+        let mut one = |head| match fresh_maps(store, pane, head) {
+            Some(maps) => measured.number(head, maps, metric, position),
+            None => f32::NAN,
         };
-        every(outcome.model.layers, outcome.model.heads).map(one).collect()
+        every(outcome.model.layers, outcome.model.heads).map(&mut one).collect()
     })
 }
 

@@ -7,11 +7,15 @@ use super::colour::{Palette, Scaling};
 use super::geometry::Geometry;
 use super::maps::{self, Sheet};
 use crate::experiment::{Head, PANE_NAMES, Quantity};
-use crate::outcome::{HeadMaps, Token};
+use crate::outcome::{HeadMaps, STORED_TOKENS, Token};
 use crate::ui::format;
 use crate::ui::store::{Cell, Store};
 use leptos::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the pointer rests on a head before its maps are computed for a preview.
+const PREVIEW_REST: Duration = Duration::from_millis(100);
 
 /// A column of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +96,31 @@ impl Scene {
         let scale = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.scale));
         let labels = Memo::new(move |_| Arc::new(tokens(store).iter().map(label).collect::<Vec<_>>()));
 
-        // Maps are asked for as soon as a head is on the stage, so that its scores can be read in the tooltip.
+        // The pinned head's scores are read in the tooltip, so its maps are asked for at once. A previewed head asks only
+        // for what is on screen, and only when the pointer rests: sweeping over the wall must not queue dozens of passes.
         Effect::new(move |_| {
             store.run.track();
-            let head = head.get();
-            store.request_head(0, head);
-            if let Some(pane) = other.get() {
-                store.request_head(pane, head);
+            let (shown, previewed) = (head.get(), store.preview.with(Option::is_some));
+            let long = store.outcome.with(|outcome| outcome.as_ref().is_some_and(|o| o.tokens.len() > STORED_TOKENS));
+            let other = other.get();
+            let ask = move || {
+                store.request_head(0, shown);
+                if let Some(pane) = other {
+                    store.request_head(pane, shown);
+                }
+            };
+            if !previewed {
+                ask();
+            } else if long || quantity.get() == Quantity::Scores {
+                let rests = move || head.try_get_untracked() == Some(shown);
+                set_timeout(
+                    move || {
+                        if rests() {
+                            ask()
+                        }
+                    },
+                    PREVIEW_REST,
+                );
             }
         });
         let sheet_of = move |pane: Option<usize>, quantity: Quantity| {

@@ -6,16 +6,17 @@
 
 use super::canvas::{drawn, follow_width, pixel_ratio, put, size};
 use super::maps;
-use super::metric::{self, every, numbers, request_missing};
+use super::metric::{self, Measured, every, numbers, request_missing};
 use super::scene::{fresh_maps, palette, pane_letter, within};
 use super::tiles::{BAR, Layout, NAMES, ROOM_FOR_NUMBER, tile};
 use super::typing;
 use crate::experiment::{Head, Metric, Order};
-use crate::outcome::STORED_TOKENS;
+use crate::outcome::{HeadMaps, STORED_TOKENS};
 use crate::ui::format;
 use crate::ui::store::Store;
 use leptos::html::Div;
 use leptos::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use web_sys::{HtmlElement, KeyboardEvent, PointerEvent};
 
@@ -57,7 +58,12 @@ impl Wall {
                 .outcome
                 .with(|outcome| outcome.as_ref().map_or((0, 0, 0), |o| (o.model.layers, o.model.heads, o.tokens.len())))
         });
-        let values = Memo::new(move |_| Arc::new(numbers(store, pane.get(), metric.get(), position.get())));
+        let measured = StoredValue::new(Measured::default());
+        let values = Memo::new(move |_| {
+            let (pane, metric, position) = (pane.get(), metric.get(), position.get());
+            let numbers = measured.try_update_value(|measured| numbers(store, pane, metric, position, measured));
+            Arc::new(numbers.unwrap_or_default())
+        });
         let shown = Memo::new(move |_| {
             let (layers, heads, _) = shape.get();
             let mut all: Vec<(Head, f32)> = values.with(|values| {
@@ -88,7 +94,11 @@ impl Wall {
             }),
             shown,
             layout: Memo::new(move |_| {
-                let (layers, heads, _) = shape.get();
+                // Before the first run, room for a small model, so that little moves when it is there.
+                let (layers, heads) = match shape.get() {
+                    (0, 0, _) => (6, 6),
+                    (layers, heads, _) => (layers, heads),
+                };
                 Layout::fit(width.get(), layers, heads, order.get())
             }),
             frame,
@@ -146,6 +156,13 @@ impl Wall {
     }
 }
 
+/// What the canvas shows now: how it is laid out and coloured, and the maps of heads that came one by one.
+#[derive(Default)]
+struct Painted {
+    look: Option<(Layout, usize, bool, Arc<Vec<Head>>)>,
+    maps: BTreeMap<Head, Arc<HeadMaps>>,
+}
+
 /// Every layer and head.
 #[component]
 pub fn HeadWall() -> impl IntoView {
@@ -156,6 +173,7 @@ pub fn HeadWall() -> impl IntoView {
         request_missing(store, wall.pane.get());
     });
     let colours = palette(store);
+    let painted = StoredValue::new(Painted::default());
     let canvas = drawn(move |canvas| {
         let (layout, pane, ratio) = (wall.layout.get(), wall.pane.get(), pixel_ratio());
         let pixels = |length: f64| (length * ratio).round();
@@ -164,13 +182,26 @@ pub fn HeadWall() -> impl IntoView {
         store.outcome.with(|outcome| {
             let Some(outcome) = outcome else { return };
             let tokens = outcome.tokens.len();
+            // Where heads come one by one, only those that are new are reduced again.
+            let look = (layout, pane, store.dark.get(), wall.shown.get());
+            let mut before = painted.try_update_value(std::mem::take).unwrap_or_default();
+            let same = before.look.as_ref() == Some(&look);
+            before.look = Some(look);
             for (index, head) in wall.shown.get().iter().enumerate() {
                 let maps = if tokens > STORED_TOKENS { fresh_maps(store, pane, *head) } else { None };
-                let pattern = maps::pattern(outcome, maps.as_deref(), pane, *head);
-                let mut bytes = colours.with(|palette| tile(pattern, tokens, edge, palette));
-                let (x, y) = layout.at(index);
-                put(&canvas, &mut bytes, edge as u32, pixels(x), pixels(y));
+                let known = same && before.maps.get(head).zip(maps.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                if !known {
+                    let pattern = maps::pattern(outcome, maps.as_deref(), pane, *head);
+                    let mut bytes = colours.with(|palette| tile(pattern, tokens, edge, palette));
+                    let (x, y) = layout.at(index);
+                    put(&canvas, &mut bytes, edge as u32, pixels(x), pixels(y));
+                }
+                match maps {
+                    Some(maps) => before.maps.insert(*head, maps),
+                    None => before.maps.remove(head),
+                };
             }
+            painted.set_value(before);
         });
     });
     // [ and ] walk through the wall's order from anywhere on the page.

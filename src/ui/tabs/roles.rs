@@ -22,7 +22,8 @@ pub fn RolesTab() -> impl IntoView {
         store.experiment.with(|e| (e.model.clone(), e.bos, e.seed, e.panes.get(pane.get()).cloned()))
     });
     Effect::new(move |_| {
-        stack.track();
+        // Read, not only tracked: a memo that nobody has read does not follow its sources.
+        stack.with(|_| ());
         if store.ready() {
             store.request_roles(pane.get());
         }
