@@ -54,7 +54,7 @@ fn typos(place: &Place) -> Command {
 
 fn deny(place: &Place, what: &[&str]) -> Command {
     let mut command = place.command("cargo");
-    command.args(["deny", "check", "--config", ".deny.toml", "--hide-inclusion-graph"]).args(what);
+    command.args(["deny", "--config", ".deny.toml", "check", "--hide-inclusion-graph"]).args(what);
     command
 }
 
