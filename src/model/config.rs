@@ -162,7 +162,7 @@ impl Config {
         let refuse = |key: &str, expected: &str, came: String| {
             Err(Error::Unsupported { file: file.into(), key: key.into(), expected: expected.into(), came })
         };
-        // Bounds far above any model this program can run; they keep products of sizes inside usize on wasm32.
+        // Bounds far above any model this program can run; they keep the products below inside u64.
         for (key, value, most) in [
             ("layers", self.layers, 256),
             ("heads", self.heads, 1024),
@@ -176,6 +176,11 @@ impl Config {
             if value == 0 || value > most {
                 return refuse(key, &format!("1..={most}"), value.to_string());
             }
+        }
+        let count = |(_, shape): &(String, Vec<usize>)| shape.iter().map(|size| *size as u64).product::<u64>();
+        let parameters: u64 = self.manifest().iter().map(count).sum();
+        if parameters > (usize::MAX / 4) as u64 {
+            return refuse("parameters", "what this machine can address as f32", parameters.to_string());
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return refuse("kv_heads", &format!("a divisor of the {} heads", self.heads), self.kv_heads.to_string());

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::decode::KeyValues;
-use super::run::Run;
+use super::run::{Run, host};
 use super::text::Text;
 use super::weights::Weights;
 use crate::engine::{Forward, Pass, Request};
@@ -51,7 +51,7 @@ impl CpuModel {
         let run = Run::tapped(stack, seed, tap);
         let logits = self.text.forward(self.tokens(batch, queries), &run);
         run.verdict()?;
-        Ok(host(logits))
+        Ok(host(logits.into_data()))
     }
 
     /// Step-by-step decoding under `stack`.
@@ -85,10 +85,6 @@ impl CpuModel {
 
 fn refuse(key: &str, expected: &str, came: String) -> Error {
     Error::Param { who: "model".into(), key: key.into(), expected: expected.into(), came }
-}
-
-fn host<const D: usize>(tensor: Tensor<D>) -> Array {
-    Array { shape: tensor.dims().to_vec(), data: tensor.into_data().iter::<f32>().collect() }
 }
 
 impl Forward for CpuModel {
@@ -127,6 +123,6 @@ impl Decoder<'_> {
         let run = Run::new(self.stack, self.seed);
         let logits = self.model.text.advance(self.model.tokens(&[new], new.len()), &run, Some(&mut self.cache));
         self.seen.extend_from_slice(new);
-        Ok(host(logits.narrow(1, new.len() - 1, 1)).data)
+        Ok(host(logits.narrow(1, new.len() - 1, 1).into_data()).data)
     }
 }

@@ -1,4 +1,15 @@
 //! Decoder models in burn tensors: the definition of every number.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | [`config`] | sizes and choices; the manifest of weights |
+//! | [`weights`] | host weights under one naming for both families |
+//! | [`load`] | Hugging Face folders and llama2.c files, read from bytes; safetensors written back |
+//! | [`text`] | the forward pass, every activation offered to a tap |
+//! | [`attention`], `rotary` | one attention step under a stack of mechanisms; rotary positions |
+//! | [`step`] | the attention step alone, host arrays in and out |
+//! | `run`, `cpu`, `decode` | who watches a pass; the model as an engine; keys and values of a growing sequence |
+//! | [`sample`] | from logits to the next token |
 
 pub mod attention;
 pub mod config;

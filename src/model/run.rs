@@ -53,7 +53,7 @@ impl<'a> Run<'a> {
     pub(super) fn offer_edit<const D: usize>(&self, layer: usize, site: Site, value: &Tensor<D>) -> Option<Tensor<D>> {
         let tap = self.tap.as_ref().filter(|_| self.wants(layer, site))?;
         let at = HookPoint { layer, site };
-        let array = Array { shape: value.dims().to_vec(), data: value.to_data().iter::<f32>().collect() };
+        let array = host(value.to_data());
         let edited = tap.borrow_mut().visit(at, &array)?;
         if edited.shape != array.shape || edited.data.len() != array.data.len() {
             self.fault.borrow_mut().get_or_insert(Error::Shape {
@@ -78,4 +78,12 @@ impl<'a> Run<'a> {
             self.seed,
         )
     }
+}
+
+/// A tensor's values on the host.
+pub(super) fn host(data: TensorData) -> Array {
+    let shape = data.shape().to_vec();
+    // f32 is copied as a block; another precision, which only a GPU of burn's would have, value by value.
+    let values = data.as_slice::<f32>().map(<[f32]>::to_vec);
+    Array { shape, data: values.unwrap_or_else(|_| data.iter::<f32>().collect()) }
 }

@@ -87,6 +87,11 @@ impl Sampler {
 }
 
 /// The id of the largest logit, the lowest of equals.
+///
+/// ```
+/// # use attnscope::model::sample::likeliest;
+/// assert_eq!(likeliest(&[0.5, 2.0, 2.0]), 1);
+/// ```
 pub fn likeliest(logits: &[f32]) -> u32 {
     let better = |best: usize, id: usize| if logits[id] > logits[best] { id } else { best };
     (0..logits.len()).reduce(better).unwrap_or(0) as u32

@@ -14,7 +14,7 @@ use super::attention;
 use super::config::{Activation, Config, Norm, Positions};
 use super::decode::KeyValues;
 use super::rotary::Rotation;
-use super::run::Run;
+use super::run::{Run, host};
 use super::weights::Weights;
 use crate::Result;
 use crate::hook::{Array, Site};
@@ -174,8 +174,7 @@ impl Text {
     pub fn to_weights(&self) -> Weights {
         let mut weights = Weights::default();
         let mut put = |name: String, data: TensorData| {
-            let shape = data.shape().to_vec();
-            weights.0.insert(name, Array { shape, data: data.iter::<f32>().collect() });
+            weights.0.insert(name, host(data));
         };
         put("embed".into(), self.embed.val().into_data());
         if let Some(positions) = &self.positions {
@@ -246,7 +245,10 @@ impl Text {
             Some(unembed) => unembed.val(),
             None => self.embed.val().transpose(),
         };
-        run.offer(0, Site::Logits, linear(x, unembed, None))
+        // As one matrix product, which takes the transposed view as it is; a batched one would copy the embedding.
+        let [batch, queries, width] = x.dims();
+        let logits = x.reshape([batch * queries, width]).matmul(unembed);
+        run.offer(0, Site::Logits, logits.reshape([batch, queries, self.config.vocabulary]))
     }
 
     /// One layer: x [B,Q,M] → x [B,Q,M].

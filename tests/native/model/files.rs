@@ -20,7 +20,8 @@ fn storable() -> impl Iterator<Item = (&'static str, Config)> {
     })
 }
 
-fn folder(config: &Config) -> Files {
+/// A folder without weights; its tokenizer is none of the model's.
+pub fn folder(config: &Config) -> Files {
     Files::new().with("config.json", config_to_json(config)).with("tokenizer.json", TOKENIZER)
 }
 

@@ -3,6 +3,8 @@
 use crate::fixtures::{deviation, fixture, ids, json, numbers};
 use attnscope::engine::{Forward, Request};
 use attnscope::hook::{Selection, Site};
+use attnscope::model::config::{Config, Pairing, Positions};
+use attnscope::model::load::{Precision, save_safetensors};
 use attnscope::model::sample::{Sampler, Sampling, generate};
 use attnscope::model::{CpuModel, Files, Loaded, load};
 
@@ -67,6 +69,29 @@ fn numbers_on_the_processor() {
     let Some(loaded) = loaded() else { return };
     assert_eq!(loaded.facts.parameters, 260_032);
     let mut model = CpuModel::new(&loaded.config, &loaded.weights).unwrap();
+    pollster::block_on(check_numbers(&mut model));
+}
+
+/// The same model in Hugging Face's format, whose pairs are (j, j + D/2) instead of (2j, 2j + 1): the columns of every
+/// head in another order. Its numbers must not change.
+#[test]
+fn numbers_after_a_detour_through_hugging_face() {
+    let Some(Loaded { config, mut weights, .. }) = loaded() else { return };
+    let width = config.head_width;
+    for (name, array) in &mut weights.0 {
+        if name.ends_with("attn.w_q") || name.ends_with("attn.w_k") {
+            for head in array.data.chunks_mut(width) {
+                let old = head.to_vec();
+                for pair in 0..width / 2 {
+                    (head[pair], head[pair + width / 2]) = (old[2 * pair], old[2 * pair + 1]);
+                }
+            }
+        }
+    }
+    let config = Config { positions: Positions::Rotary { theta: 10_000.0, pairing: Pairing::Half }, ..config };
+    let bytes = save_safetensors(&config, &weights, Precision::F32).unwrap();
+    let again = load("m", &super::files::folder(&config).with("model.safetensors", bytes)).unwrap();
+    let mut model = CpuModel::new(&again.config, &again.weights).unwrap();
     pollster::block_on(check_numbers(&mut model));
 }
 

@@ -4,7 +4,8 @@ use crate::fixtures::{deviation, json};
 use attnscope::engine::{Forward, Request};
 use attnscope::hook::{Array, Selection, Site};
 use attnscope::model::config::Config;
-use attnscope::model::{CpuModel, Weights};
+use attnscope::model::load::{Precision, save_safetensors};
+use attnscope::model::{CpuModel, Weights, load};
 use serde_json::Value;
 
 /// A tensor of the fixtures: base64 of little-endian f32.
@@ -142,6 +143,15 @@ fn every_published_tensor_on_the_processor() {
     // Its description says 85,296, having taken the three biases of c_attn (432 numbers) for masks.
     assert_eq!(config.parameters(), 85_296 + 432);
     let mut model = CpuModel::new(&config, &weights).unwrap();
+    pollster::block_on(check(&mut model));
+}
+
+#[test]
+fn every_published_tensor_after_a_detour_through_hugging_face() {
+    let Some((config, weights)) = loaded() else { return };
+    let bytes = save_safetensors(&config, &weights, Precision::F32).unwrap();
+    let again = load("m", &super::files::folder(&config).with("model.safetensors", bytes)).unwrap();
+    let mut model = CpuModel::new(&again.config, &again.weights).unwrap();
     pollster::block_on(check(&mut model));
 }
 

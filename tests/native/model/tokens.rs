@@ -1,17 +1,38 @@
 //! Tokenizers against cases made by other implementations.
 
-use crate::fixtures::{fixture, ids, json};
+use crate::fixtures::{self, fixture, ids};
 use attnscope::tokenizer::Tokenizer;
+use serde_json::json;
+
+/// GPT-2's two files in the one-file format.
+fn one_file(vocab: &[u8], merges: &[u8]) -> String {
+    let vocab: serde_json::Value = serde_json::from_slice(vocab).unwrap();
+    let merges: Vec<&str> = std::str::from_utf8(merges).unwrap().lines().collect();
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let end = json!({ "id": 50256, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true });
+    json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": [end], "normalizer": null,
+        "pre_tokenizer": bytes, "post_processor": null, "decoder": bytes,
+        "model": { "type": "BPE", "vocab": vocab, "merges": merges } })
+    .to_string()
+}
 
 #[test]
-fn gpt2_cases_are_identical() {
+fn gpt2_cases_are_identical_from_both_kinds_of_files() {
     let Some(folder) = fixture("gpt2-tokenizer") else { return };
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let mut tokenizer = Tokenizer::from_gpt2_files(&read("vocab.json"), &read("merges.txt")).unwrap();
+    let (vocab, merges) = (read("vocab.json"), read("merges.txt"));
+    let two = Tokenizer::from_gpt2_files(&vocab, &merges).unwrap();
+    assert_eq!(two.bos(), Some(50_256));
+    let one = Tokenizer::from_hub_json("tokenizer.json", one_file(&vocab, &merges).as_bytes()).unwrap();
+    let file = fixtures::json("gpt2-tokenizer/cases.json").unwrap();
+    for mut tokenizer in [two, one.with_bos(Some(50_256))] {
+        check_gpt2(&mut tokenizer, file["cases"].as_array().unwrap());
+    }
+}
+
+fn check_gpt2(tokenizer: &mut Tokenizer, cases: &[serde_json::Value]) {
     assert_eq!(tokenizer.vocabulary(), 50_257);
-    assert_eq!(tokenizer.bos(), Some(50_256));
-    let file = json("gpt2-tokenizer/cases.json").unwrap();
-    let cases = file["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 235);
     for recognised in [true, false] {
         tokenizer.set_control_words(recognised);
@@ -32,6 +53,35 @@ fn gpt2_cases_are_identical() {
     assert!(tokenizer.special(50_256) && !tokenizer.special(0));
 }
 
+/// Llama's own tokenizers write a space as ▁ and a byte as <0x..>, and add BOS by a template unless asked not to.
+#[test]
+fn pieces_with_byte_fallback() {
+    let special = |id: u32, content: &str| {
+        json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true })
+    };
+    let vocab = json!({ "<s>": 0, "<0x0A>": 1, "▁": 2, "a": 3, "▁a": 4, "<0xE2>": 5, "<unk>": 6 });
+    let replace = |from: &str, to: &str| json!({ "type": "Replace", "pattern": { "String": from }, "content": to });
+    let file = json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special(0, "<s>")],
+        "normalizer": replace(" ", "▁"), "pre_tokenizer": null,
+        "post_processor": { "type": "TemplateProcessing",
+            "single": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+            "special_tokens": { "<s>": { "id": "<s>", "ids": [0], "tokens": ["<s>"] } } },
+        "decoder": { "type": "Sequence",
+            "decoders": [replace("▁", " "), { "type": "ByteFallback" }, { "type": "Fuse" }] },
+        "model": { "type": "BPE", "vocab": vocab, "merges": ["▁ a"], "byte_fallback": true, "unk_token": "<unk>" } });
+    let tokenizer = Tokenizer::from_hub_json("tokenizer.json", file.to_string().as_bytes()).unwrap().with_bos(Some(0));
+    assert_eq!(tokenizer.encode("a a\n", true).unwrap(), [0, 3, 4, 1]);
+    assert_eq!(tokenizer.encode("a a\n", false).unwrap(), [3, 4, 1]);
+    assert_eq!(tokenizer.decode(&[0, 3, 4, 1]).unwrap(), "a a\n");
+    let texts: Vec<_> = (0..6).map(|id| tokenizer.token_text(id)).collect();
+    assert_eq!(texts, ["<s>", "\n", " ", "a", " a", "<0xE2>"]);
+    assert_eq!(tokenizer.id("▁a"), Some(4));
+    let error = Tokenizer::from_hub_json("tokenizer.json", b"{}").unwrap_err().to_string();
+    assert!(error.starts_with("tokenizer.json: "), "{error}");
+}
+
 #[test]
 fn version_line_and_broken_merges() {
     let vocab = br#"{"a": 0, "b": 1, "ab": 2}"#;
@@ -50,7 +100,7 @@ fn version_line_and_broken_merges() {
 fn llama2c_cases_are_identical() {
     let Some(loaded) = super::llama2c::loaded() else { return };
     let tokenizer = &loaded.tokenizer;
-    let file = json("llama2c/tokenizer-cases.json").unwrap();
+    let file = fixtures::json("llama2c/tokenizer-cases.json").unwrap();
     let cases = file["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 16);
     for case in cases {
@@ -60,7 +110,7 @@ fn llama2c_cases_are_identical() {
         assert_eq!(tokenizer.encode(text, false).unwrap(), expected[1..], "{text:?} without BOS");
         assert_eq!(tokenizer.decode(&expected).unwrap(), case["decoded"].as_str().unwrap());
     }
-    let prompt = json("llama2c/expected.json").unwrap();
+    let prompt = fixtures::json("llama2c/expected.json").unwrap();
     let pieces = prompt["attention"]["pieces"].as_array().unwrap();
     for (index, (id, piece)) in ids(&prompt["attention"]["prompt_ids"]).iter().zip(pieces).enumerate() {
         let text = tokenizer.token_text(*id);
