@@ -1,8 +1,8 @@
 //! The page's end of the conversation with the engine worker.
 //!
 //! The worker says `{ id: 0 }` when it listens; until then calls wait. Each call gets a number and is answered with it
-//! once; progress may come before. When the worker dies, every open call fails with the code `worker` and the owner
-//! decides whether to [`Client::restart`] it.
+//! once; progress may come before. When the worker dies, every open call fails with the code `worker`, and the owner, who
+//! hears of it through [`Client::on_death`], decides whether to start another.
 
 use super::{Command, Reply};
 use js_sys::{Array, ArrayBuffer, Float32Array, Function, Object, Promise, Reflect};
@@ -78,6 +78,7 @@ struct Line {
     last_id: Cell<u32>,
     /// Keeps the handlers alive as long as their worker.
     handlers: RefCell<Vec<Closure<dyn Fn(JsValue)>>>,
+    on_death: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 /// A worker to call. Clones share it.
@@ -121,9 +122,14 @@ impl Client {
         }
     }
 
-    /// Ends the worker; the next call starts a fresh one.
-    pub fn restart(&self) {
-        self.0.fail();
+    /// Ends the worker, which fails what was asked of it; the next call starts a fresh one.
+    pub fn end(&self) {
+        self.0.end();
+    }
+
+    /// Sets what is told when the worker dies by itself, whether anything was asked of it or not.
+    pub fn on_death(&self, tell: impl Fn() + 'static) {
+        *self.0.on_death.borrow_mut() = Some(Rc::new(tell));
     }
 
     fn start(&self) -> Result<(), Trouble> {
@@ -145,7 +151,7 @@ impl Client {
                 web_sys::console::error_2(&"the engine worker stopped:".into(), &event.message().into());
             }
             if let Some(line) = line.upgrade() {
-                line.fail();
+                line.die();
             }
         });
         worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));
@@ -163,7 +169,7 @@ impl Client {
             // Nobody asked: it tells that it died of something it cannot tell in an answer.
             Ok(Reply::Failed { message, .. }) if id == 0 => {
                 web_sys::console::error_2(&"the engine worker stopped:".into(), &message.into());
-                return self.0.fail();
+                return self.0.die();
             }
             _ => None,
         };
@@ -195,9 +201,17 @@ impl Client {
 }
 
 impl Line {
+    fn die(&self) {
+        self.end();
+        let tell = self.on_death.borrow().clone();
+        if let Some(tell) = tell {
+            tell();
+        }
+    }
+
     /// Ends the worker and fails every open call. The handlers of the dead worker live on until the next one starts,
     /// since this may be running inside one of them.
-    fn fail(&self) {
+    fn end(&self) {
         if let Some(worker) = self.worker.borrow_mut().take() {
             worker.set_onmessage(None);
             worker.set_onerror(None);

@@ -25,7 +25,8 @@ pub fn Notices() -> impl IntoView {
         })
     };
     let refused = move || {
-        let trouble = store.trouble.get()?;
+        // An engine that failed says so itself.
+        let trouble = store.trouble.get().filter(|_| store.ready())?;
         let in_a_pane = store.experiment.with(|experiment| !blamed(&trouble.message, &experiment.panes).is_empty());
         // A pane's own trouble stands in that pane.
         (!in_a_pane).then(|| {

@@ -4,7 +4,6 @@ use super::format::{self, Piece};
 use super::overlay::keep;
 use super::stage::scene::tokens;
 use super::store::{Cell, EngineState, Store};
-use crate::experiment::View;
 use crate::outcome::Token;
 use gloo::timers::callback::Timeout;
 use leptos::html;
@@ -18,10 +17,12 @@ const PAUSE_MILLIS: u32 = 400;
 /// Text, tokens, count.
 #[component]
 pub fn Prompt() -> impl IntoView {
+    let ids = RwSignal::new(false);
     view! {
         <section class="prompt" aria-label="Prompt">
             <Entry/>
-            <Tokens/>
+            <Count ids/>
+            <Tokens ids/>
         </section>
     }
 }
@@ -79,14 +80,25 @@ fn Entry() -> impl IntoView {
 
 /// Chips of what the model saw; the first is BOS with its switch.
 #[component]
-fn Tokens() -> impl IntoView {
+fn Tokens(ids: RwSignal<bool>) -> impl IntoView {
     let store = Store::here();
-    let ids = RwSignal::new(false);
     let shown = Memo::new(move |_| tokens(store));
     let bos = Memo::new(move |_| store.experiment.with(|experiment| experiment.bos));
     // The newest run may have been with the other setting of the switch.
     let has_bos = Memo::new(move |_| shown.with(|tokens| tokens.first().is_some_and(|token| token.special)));
     let toggle = move |_| store.edit(|experiment| experiment.bos = !experiment.bos);
+    // A pin beyond the end, from a longer prompt, is kept in the experiment but stands on no chip.
+    let pins = Memo::new(move |_| {
+        let count = shown.with(Vec::len);
+        let within = |at: Option<usize>| at.filter(|at| *at < count);
+        store.experiment.with(|experiment| (within(experiment.view.query), within(experiment.view.key)))
+    });
+    Effect::new(move |before: Option<Option<Cell>>| {
+        mark(before.flatten(), false);
+        let now = store.hover.get();
+        mark(now, true);
+        now
+    });
     let chips = move || {
         let first = usize::from(has_bos.get());
         let tokens = shown.get();
@@ -97,29 +109,14 @@ fn Tokens() -> impl IntoView {
             .into_iter()
             .enumerate()
             .skip(first)
-            .map(|(at, token)| view! { <Chip at token ids/> })
+            .map(|(at, token)| view! { <Chip at token ids pins/> })
             .collect_view()
             .into_any()
     };
     let bos_chip = move || match shown.with(|tokens| tokens.first().cloned()).filter(|token| token.special) {
-        Some(token) => view! { <Chip at=0 token ids/> }.into_any(),
+        Some(token) => view! { <Chip at=0 token ids pins/> }.into_any(),
         None => view! { <span class="tok" aria-disabled="true" title="The sequence starts without BOS">"⟨s⟩"</span> }
             .into_any(),
-    };
-    let count = move || {
-        let count = shown.with(Vec::len);
-        let context = store.engine.with(|engine| match engine {
-            EngineState::Ready { model, .. } => Some(model.context),
-            _ => None,
-        });
-        match (count, context) {
-            (0, _) => String::new(),
-            (count, context) => {
-                let with = if has_bos.get() { "with" } else { "without" };
-                let fit = context.map(|context| format!(", {context} fit")).unwrap_or_default();
-                format!("{count} token{} {with} BOS{fit}", if count == 1 { "" } else { "s" })
-            }
-        }
     };
     view! {
         <div
@@ -135,10 +132,35 @@ fn Tokens() -> impl IntoView {
                 ></button>
             </span>
             {chips}
-            <span class="cap">
-                <label><input type="checkbox" data-test="show-ids" prop:checked=move || ids.get() on:change:target=move |event| ids.set(event.target().checked())/>"show ids"</label>
-                <span class="count" data-test="count">{count}</span>
-            </span>
+        </div>
+    }
+}
+
+/// How many tokens the text became and how many fit, and whether the chips show ids.
+#[component]
+fn Count(ids: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let shown = Memo::new(move |_| tokens(store));
+    let has_bos = move || shown.with(|tokens| tokens.first().is_some_and(|token| token.special));
+    let count = move || {
+        let count = shown.with(Vec::len);
+        let context = store.engine.with(|engine| match engine {
+            EngineState::Ready { model, .. } => Some(model.context),
+            _ => None,
+        });
+        match (count, context) {
+            (0, _) => String::new(),
+            (count, context) => {
+                let with = if has_bos() { "with" } else { "without" };
+                let fit = context.map(|context| format!(", {context} fit")).unwrap_or_default();
+                format!("{count} token{} {with} BOS{fit}", if count == 1 { "" } else { "s" })
+            }
+        }
+    };
+    view! {
+        <div class="count cap">
+            <label><input type="checkbox" data-test="show-ids" prop:checked=move || ids.get() on:change:target=move |event| ids.set(event.target().checked())/>"show ids"</label>
+            <span class="number" data-test="count">{count}</span>
         </div>
     }
 }
@@ -151,15 +173,14 @@ fn ghosts(store: Store) -> impl IntoView {
     words.into_iter().map(|word| view! { <span class="tok ghost" aria-hidden="true">{word}</span> }).collect_view()
 }
 
+/// The pinned query and key.
+type Pins = (Option<usize>, Option<usize>);
+
 #[component]
-fn Chip(at: usize, token: Token, ids: RwSignal<bool>) -> impl IntoView {
+fn Chip(at: usize, token: Token, ids: RwSignal<bool>, pins: Memo<Pins>) -> impl IntoView {
     let store = Store::here();
     let id = token.id;
-    let is = move |read: fn(&View) -> Option<usize>| {
-        move || store.experiment.with(|experiment| read(&experiment.view) == Some(at))
-    };
-    let (query, key) = (is(|view| view.query), is(|view| view.key));
-    let hovered = move || store.hover.with(|hover| hover.is_some_and(|cell| cell.query == at || cell.key == at));
+    let (query, key) = (move || pins.get().0 == Some(at), move || pins.get().1 == Some(at));
     let label = format!("{}, id {id}, position {at}", format::plain(&token));
     let pieces = format::pieces(&token)
         .into_iter()
@@ -171,23 +192,25 @@ fn Chip(at: usize, token: Token, ids: RwSignal<bool>) -> impl IntoView {
         .collect_view();
     view! {
         <button
-            type="button" class="tok" class:query=query class:key=key class:hover=hovered
+            type="button" class="tok" class:query=query class:key=key
             data-test="token" data-position=at data-token-id=id title=label.clone() aria-label=label
             aria-pressed=move || (query() || key()).to_string()
-            tabindex=move || if at == stop(store) { "0" } else { "-1" }
+            tabindex=move || if at == pins.get().0.unwrap_or(0) { "0" } else { "-1" }
             on:click=move |_| pin(store, at) on:pointerenter=move |_| preview(store, at)
         >{pieces}{move || ids.get().then(|| view! { <sub>{id}</sub> })}</button>
     }
 }
 
-/// The chip that Tab stops at: the pinned query, else the first.
-fn stop(store: Store) -> usize {
-    let count = tokens_len(store);
-    store.experiment.with(|experiment| experiment.view.query).filter(|at| *at < count).unwrap_or(0)
-}
-
-fn tokens_len(store: Store) -> usize {
-    store.outcome.with(|outcome| outcome.as_ref().map_or(0, |outcome| outcome.tokens.len()))
+/// Marks the chips of the pair under the pointer. The two chips are found and marked here; five hundred chips that each
+/// look at the pointer would cost more than a frame.
+fn mark(cell: Option<Cell>, on: bool) {
+    let Some(Cell { query, key }) = cell else { return };
+    for at in [query, key] {
+        let selector = format!(".tokens [data-position='{at}']");
+        if let Ok(Some(chip)) = document().query_selector(&selector) {
+            let _ = chip.class_list().toggle_with_force("hover", on);
+        }
+    }
 }
 
 /// A click pins the query; the next click on another token pins the key, or the other way round when that token comes

@@ -30,6 +30,7 @@ pub struct Driver {
 impl Store {
     /// Opens the model whenever it changes, and runs whenever the numbers could change.
     pub(super) fn drive(self) {
+        self.client().on_death(move || self.recover());
         let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
         Effect::new(move |_| self.open(model.get()));
         let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
@@ -43,7 +44,7 @@ impl Store {
 
     /// Starts the engine afresh, after it failed.
     pub fn restart(self) {
-        self.client().restart();
+        self.client().end();
         self.open(self.experiment.with_untracked(|experiment| experiment.model.clone()));
     }
 
@@ -116,17 +117,13 @@ impl Store {
         }
     }
 
-    /// Asks the engine; should the worker die of it, a fresh one is started and runs the newest experiment.
     async fn ask(self, command: Command) -> Result<Answer, Trouble> {
-        let answer = self.client().call(&command, |_, _| {}).await;
-        if answer.as_ref().is_err_and(Trouble::is_crash) {
-            self.recover();
-        }
-        answer
+        self.client().call(&command, |_, _| {}).await
     }
 
+    /// After the worker died: a fresh one, which runs the newest experiment. While a model is being opened, the failure
+    /// of that call says enough.
     fn recover(self) {
-        // Every call that was open hears of the crash; the first one to do so acts.
         if !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
             return;
         }

@@ -49,7 +49,7 @@ impl History {
 /// Reads the address, or says in one sentence why it cannot be read.
 fn read_address() -> Result<Opened, String> {
     let hash = window().location().hash().unwrap_or_default();
-    link::read(&hash).map_err(|error| format!("{error}; the default example is shown"))
+    link::read(&hash).map_err(|error| error.to_string())
 }
 
 fn put(hash: &str, over: bool) {
@@ -78,7 +78,7 @@ impl Store {
                         self.experiment.set(opened.experiment);
                     }
                 }
-                Err(notice) => self.notices.set(vec![notice]),
+                Err(why) => self.notices.set(vec![format!("{why}; the page stays as it was")]),
             }
         };
         let listeners = ["popstate", "hashchange"].map(|event| EventListener::new(&window(), event, reread));
