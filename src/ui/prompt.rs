@@ -14,6 +14,9 @@ use web_sys::KeyboardEvent;
 /// How long typing must rest before the prompt runs.
 const PAUSE_MILLIS: u32 = 400;
 
+/// From this many tokens on, the chips stand closer.
+const MANY: usize = 96;
+
 /// Text, tokens, count.
 #[component]
 pub fn Prompt() -> impl IntoView {
@@ -120,7 +123,7 @@ fn Tokens(ids: RwSignal<bool>) -> impl IntoView {
     };
     view! {
         <div
-            class="tokens live" role="group" aria-label="Tokens: click pins the query, a second click the key"
+            class="tokens live" class:many=move || shown.with(|tokens| tokens.len() > MANY) role="group" aria-label="Tokens: click pins the query, a second click the key"
             data-test="tokens" data-count=move || shown.with(Vec::len)
             on:keydown=move_focus on:pointerleave=move |_| store.hover.set(None)
         >
