@@ -130,8 +130,8 @@ impl Server {
                 Some(engine) => self.ask(engine, command).await,
                 None => Err(Error::Unknown {
                     what: "model",
-                    name: "so far".into(),
-                    remedy: "wait until one is loaded".into(),
+                    name: "in this worker".into(),
+                    remedy: "open one first".into(),
                 }),
             },
         };

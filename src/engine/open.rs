@@ -154,7 +154,9 @@ impl Engine {
             if stop().await {
                 return Err(Error::Superseded);
             }
-            let at = Setting { config: &self.config, grams: &self.grams, plan: &plan };
+            let facts = self.facts();
+            let time_twice = facts.tier > Tier::Cpu && !facts.software;
+            let at = Setting { config: &self.config, grams: &self.grams, plan: &plan, time_twice };
             let ran = Ran::new(&mut self.runner, &at, name, stack).await?;
             // What neither the last answer nor this one needs is forgotten.
             let last = self.last.as_ref();
@@ -203,7 +205,7 @@ impl Engine {
             return Err(missing("head", head.to_string(), format!("the last one of this model is {most}")));
         }
         let Some(plan) = &self.last else {
-            return Err(missing("run", "so far".into(), "run an experiment first".into()));
+            return Err(missing("run", "before this one".into(), "run an experiment first".into()));
         };
         let stack = plan.stacks.get(pane).ok_or_else(|| {
             missing("pane", (pane + 1).to_string(), format!("the last run had {}", plan.stacks.len()))
@@ -211,7 +213,7 @@ impl Engine {
         let key = plan.key(stack);
         let ran = self.ran.iter_mut().find(|ran| ran.key == key);
         let ran = ran.ok_or_else(|| Error::Internal("a pane that ran is gone".into()))?;
-        let at = Setting { config: &self.config, grams: &self.grams, plan };
+        let at = Setting { config: &self.config, grams: &self.grams, plan, time_twice: false };
         ran.head(&mut self.runner, &at, stack, head.layer, head.head).await
     }
 
@@ -311,7 +313,7 @@ async fn gpu(
     let device = Device::open().await.map_err(words)?;
     let (adapter, software, tier) = (device.adapter.clone(), device.software, device.tier);
     if software && choice == Choice::Auto {
-        return Err(format!("{adapter} is a software GPU, slower than the processor itself"));
+        return Err(format!("there is only a software GPU ({adapter}), slower than the processor itself"));
     }
     let mut model = GpuModel::new(std::rc::Rc::new(device), config, weights).await.map_err(words)?;
     let made;
