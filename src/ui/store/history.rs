@@ -24,8 +24,10 @@ pub struct History {
 impl History {
     /// The experiment in the address; the default one when there is none or it cannot be read.
     pub fn open() -> (Self, Opened) {
-        let opened =
-            read_address().unwrap_or_else(|notice| Opened { experiment: Experiment::default(), notices: vec![notice] });
+        let opened = read_address().unwrap_or_else(|why| Opened {
+            experiment: Experiment::default(),
+            notices: vec![format!("{why}; the default example is shown")],
+        });
         (Self::default(), opened)
     }
 
