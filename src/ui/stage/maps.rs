@@ -62,6 +62,19 @@ impl Sheet {
     }
 }
 
+/// Maps of one head as far as they have come; equal when they are the same maps, not when their numbers are.
+#[derive(Debug, Clone, Default)]
+pub struct Held(pub Option<Arc<HeadMaps>>);
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
 /// The slice of one head in an array [L,H,…].
 pub fn of_head(array: &Array, head: Head) -> Option<&[f32]> {
     let &[layers, heads, ..] = array.shape.as_slice() else { return None };

@@ -5,7 +5,7 @@
 
 use super::colour::{Palette, Scaling};
 use super::geometry::Geometry;
-use super::maps::{self, Sheet};
+use super::maps::{self, Held, Sheet};
 use crate::experiment::{Head, PANE_NAMES, Quantity};
 use crate::outcome::{HeadMaps, STORED_TOKENS, Token};
 use crate::ui::format;
@@ -62,6 +62,10 @@ pub struct Scene {
     pub labels: Memo<Arc<Vec<String>>>,
     /// What each column shows.
     pub sheets: [Memo<Option<Sheet>>; 3],
+    /// Patterns of A and B.
+    pub patterns: [Memo<Option<Sheet>>; 2],
+    /// Maps of A and B that were asked for.
+    pub maps: [Memo<Held>; 2],
     /// Scores of A and B, when they have been computed.
     pub scores: [Memo<Option<Sheet>>; 2],
     /// Weight of the slot by query, where a column has one.
@@ -94,14 +98,14 @@ impl Scene {
         });
         let quantity = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.quantity));
         let scale = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.scale));
-        let labels = Memo::new(move |_| Arc::new(tokens(store).iter().map(label).collect::<Vec<_>>()));
+        let labels = Memo::new(move |_| Arc::new(labels(store)));
 
         // The pinned head's scores are read in the tooltip, so its maps are asked for at once. A previewed head asks only
         // for what is on screen, and only when the pointer rests: sweeping over the wall must not queue dozens of passes.
         Effect::new(move |_| {
             store.run.track();
             let (shown, previewed) = (head.get(), store.preview.with(Option::is_some));
-            let long = store.outcome.with(|outcome| outcome.as_ref().is_some_and(|o| o.tokens.len() > STORED_TOKENS));
+            let long = labels.with(|labels| labels.len() > STORED_TOKENS);
             let other = other.get();
             let ask = move || {
                 store.request_head(0, shown);
@@ -112,29 +116,38 @@ impl Scene {
             if !previewed {
                 ask();
             } else if long || quantity.get() == Quantity::Scores {
-                let rests = move || head.try_get_untracked() == Some(shown);
-                set_timeout(
-                    move || {
-                        if rests() {
-                            ask()
-                        }
-                    },
-                    PREVIEW_REST,
-                );
+                let ask_if_resting = move || {
+                    if head.try_get_untracked() == Some(shown) {
+                        ask();
+                    }
+                };
+                set_timeout(ask_if_resting, PREVIEW_REST);
             }
         });
-        let sheet_of = move |pane: Option<usize>, quantity: Quantity| {
+        // Any head that arrives touches the store's cache; these two change only with the maps of the head on the stage.
+        let held = move |pane: Option<usize>| Held(pane.and_then(|pane| fresh_maps(store, pane, head.get())));
+        let maps = [Memo::new(move |_| held(Some(0))), Memo::new(move |_| held(other.get()))];
+        let long = Memo::new(move |_| labels.with(|labels| labels.len() > STORED_TOKENS));
+        let sheet_of = move |pane: Option<usize>, maps: Memo<Held>, quantity: Quantity| {
             let (pane, head) = (pane?, head.get());
-            let maps = fresh_maps(store, pane, head);
+            let maps = if long.get() || quantity == Quantity::Scores { maps.get().0 } else { None };
             store.outcome.with(|outcome| maps::sheet(outcome.as_ref()?, maps.as_deref(), pane, head, quantity))
         };
-        let a = Memo::new(move |_| sheet_of(Some(0), quantity.get()));
-        let b = Memo::new(move |_| sheet_of(other.get(), quantity.get()));
+        let of_a = move |quantity: Quantity| sheet_of(Some(0), maps[0], quantity);
+        let of_b = move |quantity: Quantity| sheet_of(other.get(), maps[1], quantity);
+        let patterns = [Memo::new(move |_| of_a(Quantity::Pattern)), Memo::new(move |_| of_b(Quantity::Pattern))];
+        let scores = [Memo::new(move |_| of_a(Quantity::Scores)), Memo::new(move |_| of_b(Quantity::Scores))];
+        let a = Memo::new(move |_| match quantity.get() {
+            Quantity::Pattern => patterns[0].get(),
+            Quantity::Scores => scores[0].get(),
+            quantity => of_a(quantity),
+        });
+        let b = Memo::new(move |_| match quantity.get() {
+            Quantity::Pattern => patterns[1].get(),
+            Quantity::Scores => scores[1].get(),
+            quantity => of_b(quantity),
+        });
         let difference = Memo::new(move |_| maps::difference(a.get().as_ref()?, b.get().as_ref()?, quantity.get()));
-        let scores = [
-            Memo::new(move |_| sheet_of(Some(0), Quantity::Scores)),
-            Memo::new(move |_| sheet_of(other.get(), Quantity::Scores)),
-        ];
 
         let slot_of = move |pane: Option<usize>| {
             // The slot carries weight; it has no key, so neither a score of its own kind nor a value norm is shown for it.
@@ -197,6 +210,8 @@ impl Scene {
             other,
             labels,
             sheets: [a, b, difference],
+            patterns,
+            maps,
             scores,
             slots: [slot_a, slot_b, slot_difference],
             scalings: [shared, shared, signed],
@@ -331,11 +346,18 @@ pub fn palette(store: Store) -> Memo<Palette> {
     })
 }
 
+/// The tokens of the newest run as labels. The token that begins every sequence goes by its role, since its own name may
+/// be as long as `<|endoftext|>`.
+pub fn labels(store: Store) -> Vec<String> {
+    let name = |(at, token): (usize, &Token)| if at == 0 && token.special { "⟨bos⟩".into() } else { label(token) };
+    tokens(store).iter().enumerate().map(name).collect()
+}
+
 /// Letters an axis label may have before its middle is left out; the tooltip has the whole token.
 const LABEL_LETTERS: usize = 18;
 
 /// A token as an axis label.
-pub fn label(token: &Token) -> String {
+fn label(token: &Token) -> String {
     let text: Vec<char> = format::plain(token).chars().collect();
     if text.len() <= LABEL_LETTERS {
         return text.into_iter().collect();

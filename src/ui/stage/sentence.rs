@@ -1,33 +1,17 @@
 //! The pair that is read, in words. It follows the pointer on screen; a screen reader hears it on pin only.
 
-use super::maps;
 use super::scene::{Column, Scene, or_masked};
-use crate::experiment::Head;
 use crate::lens::{HeadRows, Patterns, sinks};
 use crate::ui::format;
-use crate::ui::store::Store;
 use leptos::prelude::*;
 
 /// One or two sentences about the pair and its head.
 #[component]
 pub fn Sentence() -> impl IntoView {
     let scene = Scene::here();
-    let pattern = |column: Column| {
-        Memo::new(move |_| {
-            let pane = match column {
-                Column::A => Some(0),
-                _ => scene.other.get(),
-            }?;
-            let head = scene.head.get();
-            let maps = super::scene::fresh_maps(scene.store, pane, head);
-            scene.store.outcome.with(|outcome| {
-                maps::sheet(outcome.as_ref()?, maps.as_deref(), pane, head, crate::experiment::Quantity::Pattern)
-            })
-        })
-    };
-    let (a, b) = (pattern(Column::A), pattern(Column::B));
+    let [a, b] = scene.patterns;
     let position = Memo::new(move |_| scene.store.experiment.with(|experiment| experiment.view.position));
-    let sink = Memo::new(move |_| sink_mass(scene.store, scene.head.get(), position.get()));
+    let sink = Memo::new(move |_| sink_mass(scene, position.get()));
 
     let token = move |position: usize| {
         let text = scene.labels.with(|labels| labels.get(position).cloned());
@@ -76,16 +60,13 @@ pub fn Sentence() -> impl IntoView {
     }
 }
 
-/// Mass of one head of pane A on a position, and its null.
-fn sink_mass(store: Store, head: Head, position: usize) -> Option<(f32, f32)> {
-    let maps = super::scene::fresh_maps(store, 0, head);
-    store.outcome.with(|outcome| {
-        let pane = outcome.as_ref()?.panes.first()?;
-        let stored = Patterns::of(pane);
-        let rows = stored
-            .as_ref()
-            .and_then(|patterns| patterns.head(head.layer, head.head))
-            .or(maps.as_deref().map(HeadRows::of))?;
+/// Mass of the shown head of pane A on a position, and its null.
+fn sink_mass(scene: Scene, position: usize) -> Option<(f32, f32)> {
+    let (head, maps) = (scene.head.get(), scene.maps[0].get());
+    scene.store.outcome.with(|outcome| {
+        let stored = Patterns::of(outcome.as_ref()?.panes.first()?);
+        let rows = stored.as_ref().and_then(|patterns| patterns.head(head.layer, head.head));
+        let rows = rows.or(maps.0.as_deref().map(HeadRows::of))?;
         let mass = *sinks::masses(rows.tokens, &rows.all_shares()).get(position)?;
         Some((mass, sinks::null(rows.tokens, position)?)).filter(|(mass, _)| mass.is_finite())
     })

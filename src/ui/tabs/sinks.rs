@@ -6,11 +6,11 @@ mod views;
 use super::chart::{Line, LineChart};
 use crate::lens::sinks::{self, Sinks, Without};
 use crate::lens::{HeadRows, Patterns};
-use crate::outcome::STORED_TOKENS;
-use crate::ui::format::{fixed, plain};
+use crate::outcome::{HeadMaps, Outcome, STORED_TOKENS};
+use crate::ui::format::fixed;
 use crate::ui::stage::canvas::follow_width;
 use crate::ui::stage::metric::{every, request_missing};
-use crate::ui::stage::scene::{self, pane_letter, tokens};
+use crate::ui::stage::scene::{self, pane_letter};
 use crate::ui::store::Store;
 use leptos::html::Div;
 use leptos::prelude::*;
@@ -56,7 +56,10 @@ pub fn SinksTab() -> impl IntoView {
             .saturating_sub(1);
         store.experiment.with(|experiment| experiment.view.position).min(last)
     });
-    let measured = move |pane: Option<usize>| measure(store, pane?).map(Arc::new);
+    let source = [Memo::new(move |_| Source::of(store, 0)), Memo::new(move |_| Source::of(store, other.get()?))];
+    let measured = move |index: usize, pane: Option<usize>| {
+        source[index].with(|source| source.as_ref()?.measure(pane?)).map(Arc::new)
+    };
     let without = move |pane: Option<usize>| {
         let removed = position.get();
         store.outcome.with(|outcome| Without::new(&Patterns::of(outcome.as_ref()?.panes.get(pane?)?)?, removed))
@@ -65,12 +68,12 @@ pub fn SinksTab() -> impl IntoView {
         store,
         position,
         epsilon: Memo::new(move |_| store.experiment.with(|experiment| experiment.view.epsilon)),
-        a: Memo::new(move |_| measured(Some(0))),
-        b: Memo::new(move |_| measured(other.get())),
+        a: Memo::new(move |_| measured(0, Some(0))),
+        b: Memo::new(move |_| measured(1, other.get())),
         without_a: Memo::new(move |_| without(Some(0))),
         without_b: Memo::new(move |_| without(other.get())),
         letter: Memo::new(move |_| pane_letter(other.get().unwrap_or(1))),
-        labels: Memo::new(move |_| tokens(store).iter().map(plain).collect()),
+        labels: Memo::new(move |_| scene::labels(store)),
     };
     // Beyond the stored size the heads of both panes come one after the other.
     Effect::new(move |_| {
@@ -104,17 +107,40 @@ pub fn SinksTab() -> impl IntoView {
     }
 }
 
-/// Everything about a pane's sinks; `None` while some of its heads are missing.
-fn measure(store: Store, pane: usize) -> Option<Sinks> {
-    store.outcome.with(|outcome| {
-        let outcome = outcome.as_ref()?;
-        if let Some(patterns) = Patterns::of(outcome.panes.get(pane)?) {
+/// What a pane's sinks are measured on: the run, or beyond the stored size the maps of all its heads.
+#[derive(Clone)]
+struct Source {
+    outcome: Arc<Outcome>,
+    maps: Vec<Arc<HeadMaps>>,
+}
+
+impl PartialEq for Source {
+    /// By identity: heads of the other pane that arrive must not measure this one again.
+    fn eq(&self, other: &Self) -> bool {
+        let same =
+            self.maps.len() == other.maps.len() && self.maps.iter().zip(&other.maps).all(|(a, b)| Arc::ptr_eq(a, b));
+        same && Arc::ptr_eq(&self.outcome, &other.outcome)
+    }
+}
+
+impl Source {
+    /// `None` while some of the heads are missing.
+    fn of(store: Store, pane: usize) -> Option<Self> {
+        let outcome = store.outcome.get()?;
+        let long = outcome.tokens.len() > STORED_TOKENS;
+        let heads = every(outcome.model.layers, outcome.model.heads).filter(|_| long);
+        let maps = heads.map(|head| scene::fresh_maps(store, pane, head)).collect::<Option<_>>()?;
+        Some(Self { outcome, maps })
+    }
+
+    fn measure(&self, pane: usize) -> Option<Sinks> {
+        if let Some(patterns) = Patterns::of(self.outcome.panes.get(pane)?) {
             return Some(Sinks::new(&patterns));
         }
-        let maps: Option<Vec<_>> =
-            every(outcome.model.layers, outcome.model.heads).map(|head| scene::fresh_maps(store, pane, head)).collect();
-        Some(Sinks::of_heads(outcome.model.layers, outcome.model.heads, maps?.iter().map(|maps| HeadRows::of(maps))))
-    })
+        let model = &self.outcome.model;
+        let rows = self.maps.iter().map(|maps| HeadRows::of(maps));
+        (!self.maps.is_empty()).then(|| Sinks::of_heads(model.layers, model.heads, rows))
+    }
 }
 
 /// Why there are no numbers yet.
