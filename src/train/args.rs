@@ -58,6 +58,9 @@ pub struct TrainArgs {
     /// Seed of weights and order.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// What else the card is to say of this run; may be given several times.
+    #[arg(long)]
+    pub note: Vec<String>,
     /// Minutes between checkpoints.
     #[arg(long, default_value_t = 3.0)]
     pub checkpoint_minutes: f64,

@@ -66,6 +66,9 @@ pub struct Training {
     pub commit: String,
     /// The command that does it again.
     pub command: String,
+    /// What else is to be said of this run, such as where it was interrupted.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A continuation.

@@ -114,6 +114,7 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
             args.rate,
             position.seed
         ),
+        notes: args.note.clone(),
     }
 }
 

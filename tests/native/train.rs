@@ -197,6 +197,7 @@ fn args(folder: &Path, work: &str, tokens: usize) -> TrainArgs {
         piece_tokens: 256,
         device: On::Flex,
         seed: 3,
+        note: vec!["made by a test".into()],
         checkpoint_minutes: 0.0,
     }
 }
@@ -246,6 +247,7 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
     let all = card.held_out.last().unwrap();
     assert_eq!((all.section.as_str(), all.tokens), ("all", after.tokens));
     assert!((all.nats_per_token - after.nats_per_token).abs() < 1e-9);
+    assert_eq!(card.training.notes, ["made by a test"]);
     assert!(card.left_out.iter().any(|line| line.starts_with("bedtime-animals: ")));
     std::fs::remove_dir_all(&folder).unwrap();
 }
