@@ -36,6 +36,7 @@ pub fn App() -> impl IntoView {
         <TopBar help/>
         <Notices/>
         <main id="main" tabindex="-1">
+            <h1 class="sr">"attnscope: attention variants compared on one prompt"</h1>
             <Prompt/>
             <div
                 class="work" data-test="work" data-show=move || shown.get() data-stale=move || stale.get().to_string()

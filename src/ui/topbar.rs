@@ -95,6 +95,10 @@ fn EngineBadge(about: RwSignal<bool>) -> impl IntoView {
     };
     let content = move || match store.engine.get() {
         EngineState::Starting => view! { <span>"Starting the engine"</span> }.into_any(),
+        // All bytes are here; weights are unpacked and kernels compiled.
+        EngineState::Loading { bytes, total } if total == Some(bytes) => {
+            view! { <span>"Preparing the engine"</span> }.into_any()
+        }
         EngineState::Loading { bytes, total } => {
             let words = match total {
                 Some(total) => format!("{} of {}", format::bytes(bytes), format::bytes(total)),
