@@ -134,6 +134,17 @@ impl Scaling {
         if self.diverging { [-self.high, 0.0, self.high] } else { [0.0, middle, self.high] }
     }
 
+    /// A tick as it is written; an end says so when values lie beyond it.
+    pub fn tick_words(self, value: f32) -> String {
+        let beyond = match (self.clipped && value.abs() == self.high, value < 0.0) {
+            (true, true) => "≤ ",
+            (true, false) => "≥ ",
+            (false, _) => "",
+        };
+        let plus = if self.diverging && value > 0.0 { "+" } else { "" };
+        format!("{beyond}{plus}{}", tick(value))
+    }
+
     /// The mode in words, for the colour bar's label.
     pub fn words(self) -> String {
         let mode = match (self.root, self.diverging) {

@@ -1,7 +1,7 @@
 //! A labelled colour bar: ends, quantity, mode, and the colour of masked pairs.
 
 use super::canvas::{drawn, paint};
-use super::colour::{Scaling, tick};
+use super::colour::Scaling;
 use super::scene::Scene;
 use leptos::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn ColourBar(
     });
     let ticks = move || {
         let scaling = scaling.get();
-        scaling.ticks().into_iter().map(|value| view! { <span>{words(scaling, value)}</span> }).collect_view()
+        scaling.ticks().into_iter().map(|value| view! { <span>{scaling.tick_words(value)}</span> }).collect_view()
     };
     let low = move || {
         let Scaling { diverging, high, .. } = scaling.get();
@@ -38,15 +38,4 @@ pub fn ColourBar(
             <div class="what">{move || format!("{}, {}", name.get(), scaling.get().words())}</div>
         </div>
     }
-}
-
-/// A tick; an end says so when values lie beyond it.
-fn words(scaling: Scaling, value: f32) -> String {
-    let beyond = match (scaling.clipped && value.abs() == scaling.high, value < 0.0) {
-        (true, true) => "≤ ",
-        (true, false) => "≥ ",
-        (false, _) => "",
-    };
-    let plus = if scaling.diverging && value > 0.0 { "+" } else { "" };
-    format!("{beyond}{plus}{}", tick(value))
 }

@@ -4,7 +4,7 @@
 //! are redrawn with every move of the pointer, hence on canvases: 3 × 512 rectangles in the document would be too many.
 
 use super::canvas::{drawn, paint, sharp};
-use super::colour::{Palette, Scaling, tick};
+use super::colour::{Palette, Scaling};
 use super::geometry::Geometry;
 use super::maps::of_head;
 use super::scene::{Column, Scene, fresh_maps};
@@ -126,7 +126,7 @@ fn draw(
     context.set_font("10px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace");
     context.set_text_align("right");
     for &at in ticks {
-        let words = format!("{}{}", if scaling.diverging && at > 0.0 { "+" } else { "" }, tick((at * high) as f32));
+        let words = scaling.tick_words(at as f32 * scaling.high);
         context.set_fill_style_str(palette.css(if at == 0.0 { "--line-strong" } else { "--line" }));
         context.fill_rect(g.left, y(at).floor(), g.size(), 1.0);
         context.set_fill_style_str(palette.css("--ink-3"));

@@ -11,6 +11,7 @@ use super::scene::{fresh_maps, palette, pane_letter, within};
 use super::tiles::{BAR, Layout, NAMES, ROOM_FOR_NUMBER, tile};
 use super::typing;
 use crate::experiment::{Head, Metric, Order};
+use crate::lens::{Patterns, RowRule};
 use crate::outcome::{HeadMaps, STORED_TOKENS};
 use crate::ui::format;
 use crate::ui::store::Store;
@@ -38,6 +39,8 @@ struct Wall {
     /// The metric, layer by layer.
     values: Memo<Arc<Vec<f32>>>,
     largest: Memo<f32>,
+    /// Whether rows of the pane sum to anything, so that weights may pass the scale's end.
+    free: Memo<bool>,
     /// Heads in the order of the wall.
     shown: Memo<Arc<Vec<Head>>>,
     layout: Memo<Layout>,
@@ -91,6 +94,10 @@ impl Wall {
             values,
             largest: Memo::new(move |_| {
                 values.with(|values| values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max))
+            }),
+            free: Memo::new(move |_| {
+                store.with_pane(pane.get(), |pane| Patterns::of(pane).is_some_and(|p| p.rule == RowRule::Free))
+                    == Some(true)
             }),
             shown,
             layout: Memo::new(move |_| {
@@ -383,10 +390,11 @@ fn caption(wall: Wall) -> String {
     let reduced =
         if tokens as f64 > wall.layout.get().tile { " Each pixel shows the heaviest weight it covers." } else { "" };
     let long = if tokens > STORED_TOKENS { " Long prompt: heads are computed one after the other." } else { "" };
+    let clipped = if wall.free.get() { ", weights above 1 drawn as 1" } else { "" };
     format!(
-        "Pattern in {}, √ scale 0–1. Bar: {}, {}; {pin} {}, largest {}.{reduced}{long}",
+        "Pattern in {}, √ scale 0–1{clipped}. Bar: {}, {}; {pin} {}, largest {}.{reduced}{long}",
         pane_letter(wall.pane.get()),
-        metric::name(metric).to_lowercase(),
+        metric::name(metric),
         metric::basis(metric, tokens, wall.position.get()),
         number(wall.number(pin)),
         number(wall.largest.get())
