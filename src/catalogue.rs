@@ -171,5 +171,6 @@ impl From<&Param> for Control {
 /// # Errors
 /// [`Error::Parse`] when the generated file is not valid, which the `fresh` test excludes.
 pub fn shipped() -> Result<Vec<Entry>> {
-    serde_json::from_str(include_str!("../www/mechanisms.json")).map_err(|error| Error::parse("www/mechanisms.json", error))
+    serde_json::from_str(include_str!("../www/mechanisms.json"))
+        .map_err(|error| Error::parse("www/mechanisms.json", error))
 }

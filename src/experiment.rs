@@ -230,7 +230,7 @@ impl Default for View {
 }
 
 impl Default for Experiment {
-    /// The finished example a visitor sees first: plain softmax against a short window without sink tokens.
+    /// The finished example a visitor sees first: plain softmax against a short window without sink tokens, on a head with a sink.
     fn default() -> Self {
         Self {
             version: 1,
@@ -241,7 +241,8 @@ impl Default for Experiment {
                 Pane { stack: vec![Chip::new("softmax")] },
                 Pane { stack: vec![Chip::new("streaming_window").with("sinks", 0.0).with("window", 8.0), Chip::new("softmax")] },
             ],
-            view: View::default(),
+            // The head of the shipped model that rests most on the first token.
+            view: View { pin: Head { layer: 3, head: 2 }, ..View::default() },
             seed: 0,
         }
     }

@@ -112,12 +112,16 @@ impl Param {
         match (self.domain, plain) {
             (Domain::Flag, Plain::Flag(flag)) => Ok(Value::Flag(*flag)),
             (Domain::Flag, _) => Err(refuse("be true or false".into())),
-            (Domain::Int { min, max, .. }, Plain::Number(n)) if n.fract() == 0.0 && (min as f64..=max as f64).contains(n) => {
+            (Domain::Int { min, max, .. }, Plain::Number(n))
+                if n.fract() == 0.0 && (min as f64..=max as f64).contains(n) =>
+            {
                 Ok(Value::Int(*n as i32))
             }
             (Domain::Int { min, max, .. }, _) => Err(refuse(format!("be a whole number in {min}..={max}"))),
             // The bounds were written as f32, so they are compared as f32: 0.1 must lie in 0.1..=1.
-            (Domain::Real { min, max, .. }, Plain::Number(n)) if (min..=max).contains(&(*n as f32)) => Ok(Value::Real(*n as f32)),
+            (Domain::Real { min, max, .. }, Plain::Number(n)) if (min..=max).contains(&(*n as f32)) => {
+                Ok(Value::Real(*n as f32))
+            }
             (Domain::Real { min, max, .. }, _) => Err(refuse(format!("lie in {min}..={max}"))),
             (Domain::Choice(words), Plain::Word(word)) => match words.iter().position(|w| w == word) {
                 Some(index) => Ok(Value::Choice(index as u32)),
@@ -217,7 +221,11 @@ pub fn read(who: &str, spec: &[Param], values: &Values) -> Result<Vec<Value>> {
         return Err(Error::Unknown {
             what: "parameter",
             name: format!("{who}.{key}"),
-            remedy: if known.is_empty() { format!("{who} has none") } else { format!("{who} has {}", known.join(", ")) },
+            remedy: if known.is_empty() {
+                format!("{who} has none")
+            } else {
+                format!("{who} has {}", known.join(", "))
+            },
         });
     }
     spec.iter().map(|param| values.get(param.key).map_or(Ok(param.default), |plain| param.read(who, plain))).collect()

@@ -9,8 +9,24 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use std::str::FromStr;
 
 /// What would end a value early or not survive being pasted into mail and chat.
-const RESERVED: &AsciiSet = &CONTROLS.add(b' ').add(b'&').add(b'=').add(b'#').add(b'%').add(b'+').add(b'"').add(b'<').add(b'>')
-    .add(b'`').add(b'\\').add(b'^').add(b'{').add(b'}').add(b'|').add(b'[').add(b']');
+const RESERVED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'&')
+    .add(b'=')
+    .add(b'#')
+    .add(b'%')
+    .add(b'+')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'[')
+    .add(b']');
 
 /// A parsed link, and what in it was not understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,13 +69,20 @@ fn write_chip(chip: &Chip) -> String {
 /// [`Error::Parse`] for a newer version, a broken escape, or a value of a known key that cannot be read.
 pub fn read(hash: &str) -> Result<Opened> {
     let mut experiment = Experiment::default();
+    // The default example has a pin of its own; a link that names none means the plain view.
+    if !hash.trim_start_matches('#').is_empty() {
+        experiment.view = View::default();
+    }
     let mut notices = Vec::new();
     let mut panes: Vec<Pane> = Vec::new();
     for part in hash.trim_start_matches('#').split('&').filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let value = percent_decode_str(value).decode_utf8().map_err(|_| Error::parse("link", format!("{key} is not UTF-8")))?;
+        let value =
+            percent_decode_str(value).decode_utf8().map_err(|_| Error::parse("link", format!("{key} is not UTF-8")))?;
         match key {
-            "v" if value != "1" => return Err(Error::parse("link", format!("version {value} is newer than this page; reload it"))),
+            "v" if value != "1" => {
+                return Err(Error::parse("link", format!("version {value} is newer than this page; reload it")));
+            }
             "v" => {}
             "m" => experiment.model = value.into_owned(),
             "p" => experiment.prompt = value.into_owned(),
@@ -135,10 +158,12 @@ fn read_stack(text: &str) -> Result<Vec<Chip>> {
         let mut chip = Chip::new(&rest[..end]);
         rest = &rest[end..];
         if let Some(inside) = rest.strip_prefix('(') {
-            let close = inside.find(')').ok_or_else(|| Error::parse("link", format!("{text} lacks a closing bracket")))?;
+            let close =
+                inside.find(')').ok_or_else(|| Error::parse("link", format!("{text} lacks a closing bracket")))?;
             for pair in inside[..close].split(',').filter(|pair| !pair.is_empty()) {
-                let (key, value) =
-                    pair.split_once(':').ok_or_else(|| Error::parse("link", format!("{pair} is not like key:value")))?;
+                let (key, value) = pair
+                    .split_once(':')
+                    .ok_or_else(|| Error::parse("link", format!("{pair} is not like key:value")))?;
                 let Ok(value) = value.parse();
                 chip.values.insert(key.into(), value);
             }
