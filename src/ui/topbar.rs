@@ -21,7 +21,7 @@ pub fn TopBar(
     let about = RwSignal::new(false);
     view! {
         <header class="top">
-            <a class="brand" href="./" aria-label="attnscope, the default example"><Mark/>"attnscope"<span class="lead wide">"an oscilloscope for attention"</span></a>
+            <a class="brand" href="./" title="The default example"><Mark/>"attnscope"<span class="lead wide">"an oscilloscope for attention"</span></a>
             <div class="tools">
                 <ModelButton about/>
                 <EngineBadge about/>
@@ -161,7 +161,7 @@ fn Share() -> impl IntoView {
         State::Refused => "Copy the address bar",
     };
     view! {
-        <button class="btn" data-test="share" aria-label="Copy a link to this view" on:click=copy>
+        <button class="btn" data-test="share" title="Copy a link to this view" aria-label="Share: copy a link to this view" on:click=copy>
             <Glyph icon=Icon::Share/>
             <span class=move || if state.get() == State::Rest { "wide" } else { "" } style:min-width="3.4em" aria-live="polite">{words}</span>
         </button>

@@ -63,7 +63,8 @@ export class Playground {
   }
 
   param(word, key) {
-    return this.pane(word).locator(`[data-test=param][data-param=${key}]`);
+    // Parameters are named `mechanism.key`.
+    return this.pane(word).locator(`[data-test=param][data-param$=".${key}"]`);
   }
 
   async number(locator, attribute) {
