@@ -45,9 +45,11 @@ impl Sheet {
         (0..self.tokens).map(move |query| self.at(query, key))
     }
 
-    /// Sum of what is not masked.
-    pub fn sum(&self) -> f32 {
-        self.values.iter().filter(|v| !v.is_nan()).sum()
+    /// Sum of the cells that are not masked, each read through `of`. In f64: tens of thousands of small weights beside a
+    /// sum of hundreds lose digits in f32.
+    pub fn total(&self, of: impl Fn(f32) -> f32) -> f32 {
+        let cells = self.values.iter().filter(|value| !value.is_nan());
+        cells.map(|value| f64::from(of(*value))).sum::<f64>() as f32
     }
 
     /// Largest magnitude of what is not masked.

@@ -178,8 +178,8 @@ fn Caption(column: Column) -> impl IntoView {
 
 fn sheet_sum(sheet: &Sheet, column: Column) -> f32 {
     match column {
-        Column::Difference => sheet.values.iter().filter(|value| !value.is_nan()).map(|value| value.abs()).sum(),
-        _ => sheet.sum(),
+        Column::Difference => sheet.total(f32::abs),
+        _ => sheet.total(|value| value),
     }
 }
 
@@ -188,7 +188,7 @@ fn summary(sheet: &Sheet, column: Column, quantity: Quantity, scene: Scene) -> S
         (Column::Difference, Quantity::Pattern) => {
             format!("Σ|{}| {}", scene.name(column).replace(' ', ""), format::fixed(sheet_sum(sheet, column), 2))
         }
-        (_, Quantity::Pattern) => format!("Σ weights {}", format::fixed(sheet.sum(), 2)),
+        (_, Quantity::Pattern) => format!("Σ weights {}", format::fixed(sheet_sum(sheet, column), 2)),
         _ => format!("largest {}", format::four(sheet.largest())),
     }
 }
