@@ -40,7 +40,7 @@ pub struct Request<'a> {
 
 /// What a forward pass brings back.
 pub struct Pass {
-    /// [Q,V]
+    /// `[Q,V]`
     pub logits: Array,
     /// What was asked for; shapes as in [`crate::hook::Site::axes`] with B = 1.
     pub captures: ActivationCache,

@@ -117,7 +117,7 @@ pub struct Candidate {
 pub struct PaneOutcome {
     /// Likeliest next tokens, likeliest first.
     pub next: Vec<Candidate>,
-    /// Logits at the last position, [V].
+    /// Logits at the last position, `[V]`.
     pub logits: Vec<f32>,
     /// Loss of each token given those before it, in nats; one shorter than the tokens.
     pub token_loss: Vec<f32>,
@@ -134,11 +134,11 @@ pub struct PaneOutcome {
 
 /// Names of the arrays a pane carries.
 pub mod arrays {
-    /// Weights [L,H,Q,K]; NaN where a pair is masked. Only up to [`super::STORED_TOKENS`] tokens.
+    /// Weights `[L,H,Q,K]`; NaN where a pair is masked. Only up to [`super::STORED_TOKENS`] tokens.
     pub const PATTERN: &str = "pattern";
-    /// Weight of the normalizer's slot [L,H,Q], where there is one.
+    /// Weight of the normalizer's slot `[L,H,Q]`, where there is one.
     pub const SLOT: &str = "slot";
-    /// ‖v·W_O‖ for each key [L,H,K].
+    /// ‖v·W_O‖ for each key `[L,H,K]`.
     pub const VALUE_NORMS: &str = "value_norms";
 }
 
@@ -170,10 +170,10 @@ pub struct Price {
 /// One head in full, on demand.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HeadMaps {
-    /// Scores [Q,K]; NaN where masked.
+    /// Scores `[Q,K]`; NaN where masked.
     pub scores: Array,
-    /// Weights [Q,K]; NaN where masked.
+    /// Weights `[Q,K]`; NaN where masked.
     pub pattern: Array,
-    /// ‖v·W_O‖ for each key [K].
+    /// ‖v·W_O‖ for each key `[K]`.
     pub value_norms: Array,
 }

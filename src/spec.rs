@@ -2,7 +2,7 @@
 //!
 //! A parameter is one 32-bit scalar with a default, a domain, a unit and a help text. From the declaration come the
 //! control on the page, the link state, the JSON schema, the uniform bytes and the WGSL struct, so host and device cannot
-//! drift. [`params!`] turns a commented struct into that declaration.
+//! drift. [`params!`](crate::params) turns a commented struct into that declaration.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

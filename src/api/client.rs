@@ -60,11 +60,14 @@ pub struct Answer {
     pub buffers: Vec<Vec<f32>>,
 }
 
+/// Hears how many bytes have come and, where known, how many there are.
+type Progress = Rc<dyn Fn(usize, Option<usize>)>;
+
 /// A call under way.
 struct Waiting {
     /// Resolves the caller's promise with the message; with `undefined` when the worker died.
     resolve: Function,
-    progress: Rc<dyn Fn(usize, Option<usize>)>,
+    progress: Progress,
 }
 
 #[derive(Default)]
@@ -106,7 +109,7 @@ impl Client {
         set(&message, "json", &json.into());
         set(&message, "buffers", &Array::new());
 
-        let progress: Rc<dyn Fn(usize, Option<usize>)> = Rc::new(progress);
+        let progress: Progress = Rc::new(progress);
         let promise = Promise::new(&mut |resolve, _| {
             self.0.waiting.borrow_mut().insert(id, Waiting { resolve, progress: progress.clone() });
         });

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 /// How many continuations a pane names of its own; pane A's are added to it.
 const CONTINUATIONS: usize = 10;
 
-/// Log-probabilities of every position, [Q,V], from logits [Q,V]; sums in f64, so that a large vocabulary costs no digits.
+/// Log-probabilities of every position, `[Q,V]`, from logits `[Q,V]`; sums in f64, so that a large vocabulary costs no digits.
 pub fn log_probabilities(logits: &Array) -> Array {
     let vocabulary = logits.shape.last().copied().unwrap_or(1).max(1);
     let mut data = logits.data.clone();
@@ -46,7 +46,7 @@ pub fn divergence(a: &[f32], b: &[f32]) -> f32 {
     sum.max(0.0) as f32
 }
 
-/// How a pane differs from A, from both panes' log-probabilities [Q,V] and losses.
+/// How a pane differs from A, from both panes' log-probabilities `[Q,V]` and losses.
 pub fn versus(a: &Array, this: &Array, loss_a: Option<f32>, loss: Option<f32>) -> Versus {
     let rows = a.shape.first().copied().unwrap_or(0);
     let divergences: Vec<f32> = (0..rows).map(|row| divergence(a.at(row), this.at(row))).collect();

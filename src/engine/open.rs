@@ -261,7 +261,7 @@ impl Engine {
         Ok(tally.report())
     }
 
-    /// Patterns of every head, [L,H,Q,K], masked pairs zero.
+    /// Patterns of every head, `[L,H,Q,K]`, masked pairs zero.
     async fn patterns(&mut self, tokens: &[u32], stack: &Stack, seed: u64) -> Result<Array> {
         let request = Request { tokens, stack, seed, wants: Selection::sites(&[Site::Pattern]) };
         let captures = self.runner.forward(request).await?.captures;

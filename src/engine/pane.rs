@@ -17,7 +17,7 @@ use web_time::Instant;
 /// A pane that ran, kept until its key changes.
 pub(super) struct Ran {
     pub key: Key,
-    /// [Q,V]; every difference to another pane is made of these.
+    /// `[Q,V]`; every difference to another pane is made of these.
     log_probabilities: Array,
     /// The pane's own part of the answer, without continuations and differences.
     own: PaneOutcome,

@@ -30,7 +30,7 @@ impl Runner {
         }
     }
 
-    /// Scores and weights of one head, [Q,K] each; what they hold at masked pairs is not defined. The GPU recomputes the
+    /// Scores and weights of one head, `[Q,K]` each; what they hold at masked pairs is not defined. The GPU recomputes the
     /// one head from its kept queries and keys; the processor runs a pass for all heads of a layer and keeps them in
     /// `looked_at`.
     ///

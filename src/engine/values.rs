@@ -1,6 +1,6 @@
 //! How much each key's value writes into the residual stream, ‖v·W_O‖, per layer and query head.
 //!
-//! ‖v·W‖² = v·(W·Wᵀ)·vᵀ, and W·Wᵀ [D,D] is made once per model: D² per key and head instead of D·M.
+//! ‖v·W‖² = v·(W·Wᵀ)·vᵀ, and W·Wᵀ `[D,D]` is made once per model: D² per key and head instead of D·M.
 
 use crate::Result;
 use crate::hook::Array;
@@ -29,7 +29,7 @@ impl OutputGrams {
         Array::new([config.layers * config.heads, width, width], data).map(Self)
     }
 
-    /// ‖v·W_O‖ of each key of one head, appended to `out`; `values` is [K,D] of the head's key–value head.
+    /// ‖v·W_O‖ of each key of one head, appended to `out`; `values` is `[K,D]` of the head's key–value head.
     pub fn norms(&self, config: &Config, layer: usize, head: usize, values: &[f32], out: &mut Vec<f32>) {
         let gram = self.0.at(layer * config.heads + head);
         let width = config.head_width;

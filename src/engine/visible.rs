@@ -8,7 +8,7 @@ use crate::model::Config;
 use crate::outcome::Price;
 use burn::tensor::{Bool, Device, Tensor};
 
-/// The pairs one layer keeps, [H,Q,K] row-major for queries from `first_query` on.
+/// The pairs one layer keeps, `[H,Q,K]` row-major for queries from `first_query` on.
 pub struct Kept {
     heads: usize,
     queries: usize,
@@ -40,14 +40,14 @@ impl Kept {
         Self { heads, queries, keys, pairs: keep.into_data().iter::<bool>().collect() }
     }
 
-    /// The keys one query row of one head keeps, [K].
+    /// The keys one query row of one head keeps, `[K]`.
     pub fn row(&self, head: usize, query: usize) -> &[bool] {
         let head = if self.heads == 1 { 0 } else { head };
         let start = (head * self.queries + query) * self.keys;
         self.pairs.get(start..start + self.keys).unwrap_or(&[])
     }
 
-    /// Puts NaN where a pair of one head is masked; `cells` is [Q,K].
+    /// Puts NaN where a pair of one head is masked; `cells` is `[Q,K]`.
     pub fn mark(&self, head: usize, cells: &mut [f32]) {
         for (query, row) in cells.chunks_mut(self.keys.max(1)).enumerate() {
             for (cell, kept) in row.iter_mut().zip(self.row(head, query)) {

@@ -5,7 +5,7 @@
 //! | [`source`], [`link`], [`kernel`] | WGSL files, how they become one program, programs as data |
 //! | [`plan`] | buffers and dispatches as data, made without a device |
 //! | [`device`], `run` | the one owner of the GPU; running plans |
-//! | [`apply`] | the attention step alone |
+//! | [`mod@apply`] | the attention step alone |
 //! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
 //! | [`parity`] | every mechanism's two twins compared |
 

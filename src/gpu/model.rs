@@ -59,11 +59,11 @@ struct Inputs {
 /// One head in full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadRows {
-    /// Scores [Q,K]; removed entries hold [`MASKED`](crate::mechanism::MASKED).
+    /// Scores `[Q,K]`; removed entries hold [`MASKED`](crate::mechanism::MASKED).
     pub scores: Array,
-    /// Weights [Q,K]; zero where a pair is not kept.
+    /// Weights `[Q,K]`; zero where a pair is not kept.
     pub pattern: Array,
-    /// Weight of the slot [Q], where the normalizer has one.
+    /// Weight of the slot `[Q]`, where the normalizer has one.
     pub slot: Option<Array>,
 }
 

@@ -140,7 +140,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Adds a matrix product y [rows,columns] = x·w + b; `pieces` fill load, weight and store.
+    /// Adds a matrix product y `[rows,columns]` = x·w + b; `pieces` fill load, weight and store.
     ///
     /// # Errors
     /// As [`Plan::step`].
@@ -227,11 +227,11 @@ fn constant(piece: &str, name: &str) -> Result<usize> {
 
 /// Sizes and operands of a matrix product.
 pub struct Product<'a> {
-    /// Buffer of x [rows,inner].
+    /// Buffer of x `[rows,inner]`.
     pub x: &'a str,
-    /// Buffer of w [inner,columns].
+    /// Buffer of w `[inner,columns]`.
     pub w: &'a str,
-    /// Buffer of b [columns].
+    /// Buffer of b `[columns]`.
     pub b: &'a str,
     /// R.
     pub rows: usize,
@@ -247,15 +247,15 @@ pub struct Product<'a> {
 
 /// Sizes and operands of an attention step.
 pub struct Attend<'a> {
-    /// Buffer of q [B,H,Q,D].
+    /// Buffer of q `[B,H,Q,D]`.
     pub q: &'a str,
-    /// Buffer of k [B,G,K,D].
+    /// Buffer of k `[B,G,K,D]`.
     pub k: &'a str,
-    /// Buffer of v [B,G,K,D].
+    /// Buffer of v `[B,G,K,D]`.
     pub v: &'a str,
-    /// Buffer of z [B,N,Q,D].
+    /// Buffer of z `[B,N,Q,D]`.
     pub z: &'a str,
-    /// Buffers of maps [2,B,N,Q,K] and slots [B,N,Q] in the capture variant.
+    /// Buffers of maps `[2,B,N,Q,K]` and slots `[B,N,Q]` in the capture variant.
     pub capture: Option<(&'a str, &'a str)>,
     /// Zero-based layer.
     pub layer: usize,

@@ -48,16 +48,16 @@ pub struct HeadRows<'a> {
     pub tokens: usize,
     /// What rows sum to.
     pub rule: RowRule,
-    /// [Q,K], NaN where masked.
+    /// `[Q,K]`, NaN where masked.
     pub weights: &'a [f32],
-    /// Weight of the slot beside the keys [Q], where there is one.
+    /// Weight of the slot beside the keys `[Q]`, where there is one.
     pub slot: Option<&'a [f32]>,
-    /// ‖v·W_O‖ for each key [K], where known.
+    /// ‖v·W_O‖ for each key `[K]`, where known.
     pub value_norms: Option<&'a [f32]>,
 }
 
 impl<'a> Patterns<'a> {
-    /// Reads weights [L,H,Q,K], slot [L,H,Q] and value norms [L,H,K].
+    /// Reads weights `[L,H,Q,K]`, slot `[L,H,Q]` and value norms `[L,H,K]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the arrays do not fit each other.
@@ -125,7 +125,7 @@ impl<'a> HeadRows<'a> {
         }
     }
 
-    /// The weights of one query over all keys, [K]; NaN where masked.
+    /// The weights of one query over all keys, `[K]`; NaN where masked.
     pub fn row(&self, query: usize) -> &'a [f32] {
         self.weights.get(query * self.tokens..(query + 1) * self.tokens).unwrap_or(&[])
     }
@@ -141,7 +141,7 @@ impl<'a> HeadRows<'a> {
         shares
     }
 
-    /// All rows as shares, [Q,K].
+    /// All rows as shares, `[Q,K]`.
     pub fn all_shares(&self) -> Cow<'a, [f32]> {
         if self.rule != RowRule::Free && !self.weights.iter().any(|weight| weight.is_nan()) {
             return Cow::Borrowed(self.weights);

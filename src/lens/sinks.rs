@@ -53,7 +53,7 @@ pub enum View {
     ValueWeighted,
 }
 
-/// One head's rows in a view, [Q,K] without NaN; `None` for value weights of a pane that carries no value norms.
+/// One head's rows in a view, `[Q,K]` without NaN; `None` for value weights of a pane that carries no value norms.
 ///
 /// [`View::Without`] leaves rows that sum to less than one, or to anything, alone: renormalising them would undo what
 /// their mechanism does.
@@ -93,7 +93,7 @@ fn normalise(row: &mut [f32]) {
     }
 }
 
-/// Mass on every position, [K]: mean weight over later queries of plain rows [Q,K]. The last position has no later query
+/// Mass on every position, `[K]`: mean weight over later queries of plain rows `[Q,K]`. The last position has no later query
 /// and holds NaN.
 pub fn masses(tokens: usize, rows: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0; tokens];
@@ -103,7 +103,7 @@ pub fn masses(tokens: usize, rows: &[f32]) -> Vec<f32> {
     sums.iter().enumerate().map(|(key, sum)| sum / (tokens - 1 - key) as f32).collect()
 }
 
-/// Paper 52's importance of every position, [K]: column sum of plain rows [Q,K] over the number of queries that may see it.
+/// Paper 52's importance of every position, `[K]`: column sum of plain rows `[Q,K]` over the number of queries that may see it.
 ///
 /// ```
 /// # use attnscope::lens::sinks::importance;
@@ -131,11 +131,11 @@ pub struct Sinks {
     pub proxied: bool,
     /// Whether rows should sum to one, so that removing a key renormalises.
     pub renormalises: bool,
-    /// Raw mass of each head on each position, [L·H][K].
+    /// Raw mass of each head on each position, [L·H]`[K]`.
     pub mass: Vec<Vec<f32>>,
     /// Value-weighted mass of each head on each position; empty when the pane carries no value norms.
     pub value_mass: Vec<Vec<f32>>,
-    /// Importance of each position in each head, [L·H][K].
+    /// Importance of each position in each head, [L·H]`[K]`.
     pub importance: Vec<Vec<f32>>,
     /// Mean weight of the slot in each head; empty when there is none.
     pub slot: Vec<f32>,
@@ -164,7 +164,7 @@ impl Sinks {
         sinks
     }
 
-    /// Mean raw mass over heads on each position, [K]; NaN at the last.
+    /// Mean raw mass over heads on each position, `[K]`; NaN at the last.
     pub fn by_position(&self) -> Vec<f32> {
         mean_columns(&self.mass, self.tokens)
     }
@@ -179,7 +179,7 @@ impl Sinks {
         mean(&self.value_mass, position)
     }
 
-    /// Mean raw mass on `position` in each layer, [L].
+    /// Mean raw mass on `position` in each layer, `[L]`.
     pub fn by_layer(&self, position: usize) -> Vec<f32> {
         self.mass.chunks(self.heads.max(1)).map(|layer| mean(layer, position).unwrap_or(f32::NAN)).collect()
     }

@@ -127,7 +127,7 @@ impl Normalizer for AttentionSinkOperators {
     }
 }
 
-/// A bias [H,D] as [1,H,1,D], or its first row for every head.
+/// A bias `[H,D]` as `[1,H,1,D]`, or its first row for every head.
 fn per_head(p: &AttentionSinkOperatorsParams, bias: Tensor<2>) -> Tensor<4> {
     let [heads, width] = bias.dims();
     let bias = if p.head_shared { bias.slice_dim(0, 0..1).expand([heads, width]) } else { bias };

@@ -208,7 +208,7 @@ pub enum Twin {
 pub trait ScoreMod {
     /// Its parameters.
     type Params: Params;
-    /// scores [B,H,Q,K] → scores [B,H,Q,K]
+    /// scores `[B,H,Q,K]` → scores `[B,H,Q,K]`
     fn score(p: &Self::Params, at: &Grid, scores: Tensor<4>) -> Tensor<4>;
 }
 
@@ -216,7 +216,7 @@ pub trait ScoreMod {
 pub trait MaskMod {
     /// Its parameters.
     type Params: Params;
-    /// → keep, broadcastable to [B,H,Q,K]
+    /// → keep, broadcastable to `[B,H,Q,K]`
     fn keep(p: &Self::Params, at: &Grid) -> Tensor<4, Bool>;
 }
 
@@ -226,17 +226,17 @@ pub trait Normalizer {
     type Params: Params;
     /// Extra tensors it reads, per layer.
     const INPUTS: &'static [Input] = &[];
-    /// rows of scores [B,H,Q,K] → weights [B,H,Q,K]; a row that keeps no key yields zeros, never NaN.
+    /// rows of scores `[B,H,Q,K]` → weights `[B,H,Q,K]`; a row that keeps no key yields zeros, never NaN.
     fn weigh(p: &Self::Params, at: &Grid, rows: Rows) -> Weighted;
 }
 
 /// Masked scores and what a normalizer may need beside them.
 pub struct Rows {
-    /// [B,H,Q,K]; entries that are not kept hold [`MASKED`].
+    /// `[B,H,Q,K]`; entries that are not kept hold [`MASKED`].
     pub scores: Tensor<4>,
-    /// [B,H,Q,K], true where a pair is kept.
+    /// `[B,H,Q,K]`, true where a pair is kept.
     pub keep: Tensor<4, Bool>,
-    /// Rotated queries [B,H,Q,D].
+    /// Rotated queries `[B,H,Q,D]`.
     pub q: Tensor<4>,
     /// What q·k was multiplied by, usually 1/√D.
     pub scale: f32,
@@ -258,7 +258,7 @@ impl Rows {
 
 /// What a normalizer makes of its rows.
 pub struct Weighted {
-    /// Weights over keys [B,H,Q,K]; zero where a pair is not kept.
+    /// Weights over keys `[B,H,Q,K]`; zero where a pair is not kept.
     pub pattern: Tensor<4>,
     /// Weight that goes elsewhere than to a key.
     pub slot: Option<Slot>,
@@ -266,9 +266,9 @@ pub struct Weighted {
 
 /// A place beside the keys that takes weight.
 pub struct Slot {
-    /// [B,H,Q,1]
+    /// `[B,H,Q,1]`
     pub weight: Tensor<4>,
-    /// What it adds to z per unit of weight, [1,H,1,D].
+    /// What it adds to z per unit of weight, `[1,H,1,D]`.
     pub value: Tensor<4>,
 }
 
@@ -331,27 +331,27 @@ impl Grid {
         self.heads as f32
     }
 
-    /// 1, 2, … H as [1,H,1,1].
+    /// 1, 2, … H as `[1,H,1,1]`.
     pub fn head_ordinal(&self) -> Tensor<4> {
         self.count(1, self.heads).reshape([1, self.heads, 1, 1])
     }
 
-    /// Query positions as [1,1,Q,1].
+    /// Query positions as `[1,1,Q,1]`.
     pub fn query(&self) -> Tensor<4> {
         self.count(self.first_query, self.queries).reshape([1, 1, self.queries, 1])
     }
 
-    /// Key positions as [1,1,1,K].
+    /// Key positions as `[1,1,1,K]`.
     pub fn key(&self) -> Tensor<4> {
         self.count(0, self.keys).reshape([1, 1, 1, self.keys])
     }
 
-    /// Query position minus key position as [1,1,Q,K]; negative for later keys.
+    /// Query position minus key position as `[1,1,Q,K]`; negative for later keys.
     pub fn distance(&self) -> Tensor<4> {
         self.query() - self.key()
     }
 
-    /// True where the key is not later than the query, [1,1,Q,K].
+    /// True where the key is not later than the query, `[1,1,Q,K]`.
     pub fn causal(&self) -> Tensor<4, Bool> {
         self.distance().greater_equal_elem(0.0)
     }

@@ -8,21 +8,21 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Everything one step produces.
 pub struct Attended {
-    /// Scores after mods and masks [B,H,Q,K]; removed entries hold [`MASKED`].
+    /// Scores after mods and masks `[B,H,Q,K]`; removed entries hold [`MASKED`].
     pub scores: Tensor<4>,
-    /// True where a pair is kept, [B,H,Q,K].
+    /// True where a pair is kept, `[B,H,Q,K]`.
     pub keep: Tensor<4, Bool>,
-    /// Weights [B,H,Q,K] and the slot.
+    /// Weights `[B,H,Q,K]` and the slot.
     pub weighted: Weighted,
 }
 
-/// Scores of rotated `q` [B,H,Q,D] on `k` [B,G,K,D]: scale · q·kᵀ → [B,H,Q,K].
+/// Scores of rotated `q` `[B,H,Q,D]` on `k` `[B,G,K,D]`: scale · q·kᵀ → `[B,H,Q,K]`.
 pub fn scores(q: Tensor<4>, k: Tensor<4>, scale: f32) -> Tensor<4> {
     let heads = q.dims()[1];
     (q * scale).matmul(share_heads(k, heads).swap_dims(2, 3))
 }
 
-/// Mods, masks and normaliser on raw `scores` [B,H,Q,K]; `inputs` are those of the normaliser, in its order.
+/// Mods, masks and normaliser on raw `scores` `[B,H,Q,K]`; `inputs` are those of the normaliser, in its order.
 pub fn weigh(stack: &Stack, at: &Grid, scores: Tensor<4>, q: Tensor<4>, scale: f32, inputs: Vec<Array>) -> Attended {
     let shape = scores.dims();
     let mut scores = scores;
@@ -65,7 +65,7 @@ pub fn normalize(
     Attended { scores, keep, weighted }
 }
 
-/// The mix of values `v` [B,G,K,D] under the weights → z [B,H,Q,D].
+/// The mix of values `v` `[B,G,K,D]` under the weights → z `[B,H,Q,D]`.
 pub fn mix(weighted: Weighted, v: Tensor<4>) -> Tensor<4> {
     let heads = weighted.pattern.dims()[1];
     let z = weighted.pattern.matmul(share_heads(v, heads));
@@ -75,7 +75,7 @@ pub fn mix(weighted: Weighted, v: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Repeats each key–value head for the query heads of its group: [B,G,K,D] → [B,H,K,D].
+/// Repeats each key–value head for the query heads of its group: `[B,G,K,D]` → `[B,H,K,D]`.
 fn share_heads(kv: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, kv_heads, keys, width] = kv.dims();
     let group = heads / kv_heads.max(1);

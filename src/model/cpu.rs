@@ -35,7 +35,7 @@ impl CpuModel {
         &self.text.config
     }
 
-    /// Runs whole sequences of equal length as one batch, offering every activation to `tap`; → logits [B,Q,V].
+    /// Runs whole sequences of equal length as one batch, offering every activation to `tap`; → logits `[B,Q,V]`.
     ///
     /// # Errors
     /// [`Error::Param`] for sequences that are empty, too long, uneven or name unknown tokens; [`Error::Shape`] for a
@@ -106,7 +106,7 @@ pub struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    /// Logits [V] after the last of `tokens`, a whole sequence. Only what does not continue the sequence of the previous
+    /// Logits `[V]` after the last of `tokens`, a whole sequence. Only what does not continue the sequence of the previous
     /// call is computed anew.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 /// Keys (rotated) and values of every layer, growing with the sequence.
 #[derive(Debug, Clone, Default)]
 pub struct KeyValues {
-    /// Per layer k and v, [B,G,K,D] each.
+    /// Per layer k and v, `[B,G,K,D]` each.
     layers: Vec<(Tensor<4>, Tensor<4>)>,
 }
 
@@ -20,7 +20,7 @@ impl KeyValues {
         self.layers.first().map_or(0, |(k, _)| k.dims()[2])
     }
 
-    /// Appends the keys and values of new tokens at `layer`; returns those of the whole sequence, [B,G,K,D].
+    /// Appends the keys and values of new tokens at `layer`; returns those of the whole sequence, `[B,G,K,D]`.
     pub(super) fn extend(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         match self.layers.get_mut(layer) {
             Some(past) => {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | sizes and choices; the manifest of weights |
 //! | [`weights`] | host weights under one naming for both families |
-//! | [`load`] | Hugging Face folders and llama2.c files, read from bytes; safetensors written back |
+//! | [`mod@load`] | Hugging Face folders and llama2.c files, read from bytes; safetensors written back |
 //! | [`text`] | the forward pass, every activation offered to a tap |
 //! | [`attention`], `rotary` | one attention step under a stack of mechanisms; rotary positions |
 //! | [`step`] | the attention step alone, host arrays in and out |

@@ -37,7 +37,7 @@ impl Rotation {
         Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
     }
 
-    /// Turns queries or keys [B,N,Q,D].
+    /// Turns queries or keys `[B,N,Q,D]`.
     pub(super) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, heads, queries, width] = x.dims();
         let pairs = width / 2;

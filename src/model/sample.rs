@@ -51,7 +51,7 @@ impl Sampler {
         Ok(Self { sampling, rng: ChaCha8Rng::seed_from_u64(sampling.seed) })
     }
 
-    /// The next token given `logits` [V]; of equal logits the lowest id counts as likelier.
+    /// The next token given `logits` `[V]`; of equal logits the lowest id counts as likelier.
     pub fn pick(&mut self, logits: &[f32]) -> u32 {
         let Sampling { temperature, top_k, top_p, .. } = self.sampling;
         if temperature == 0.0 {
@@ -98,7 +98,7 @@ pub fn likeliest(logits: &[f32]) -> u32 {
 }
 
 /// Continues `prompt` by up to `count` tokens; stops before the end-of-document token and where the context is full.
-/// `logits` returns [V] after the last of the tokens it is given, a whole sequence that grows by one: a
+/// `logits` returns `[V]` after the last of the tokens it is given, a whole sequence that grows by one: a
 /// [`Decoder`](super::Decoder), or any engine's full pass.
 ///
 /// # Errors

@@ -10,11 +10,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// What an attention step is given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
-    /// Rotated queries [B,H,Q,D].
+    /// Rotated queries `[B,H,Q,D]`.
     pub q: Array,
-    /// Rotated keys [B,G,K,D].
+    /// Rotated keys `[B,G,K,D]`.
     pub k: Array,
-    /// Values [B,G,K,D].
+    /// Values `[B,G,K,D]`.
     pub v: Array,
     /// What q·k is multiplied by, usually 1/√D.
     pub scale: f32,
@@ -29,13 +29,13 @@ pub struct Given {
 /// What an attention step computes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
-    /// [B,H,Q,K]; removed entries hold [`MASKED`](crate::mechanism::MASKED).
+    /// `[B,H,Q,K]`; removed entries hold [`MASKED`](crate::mechanism::MASKED).
     pub scores: Array,
-    /// [B,H,Q,K]; zero where a pair is not kept.
+    /// `[B,H,Q,K]`; zero where a pair is not kept.
     pub pattern: Array,
-    /// Weight of the slot [B,H,Q], where the normalizer has one.
+    /// Weight of the slot `[B,H,Q]`, where the normalizer has one.
     pub slot: Option<Array>,
-    /// [B,H,Q,D]
+    /// `[B,H,Q,D]`
     pub z: Array,
 }
 

@@ -26,15 +26,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 /// A decoder language model.
 #[derive(Module, Debug)]
 pub struct Text {
-    /// Token embedding [V,M].
+    /// Token embedding `[V,M]`.
     pub embed: Param<Tensor<2>>,
-    /// Learned positions [context,M].
+    /// Learned positions `[context,M]`.
     pub positions: Option<Param<Tensor<2>>>,
     /// The layers.
     pub blocks: Vec<Block>,
     /// Final norm.
     pub ln_final: Gain,
-    /// Vocabulary head [M,V]; absent when tied to the embedding.
+    /// Vocabulary head `[M,V]`; absent when tied to the embedding.
     pub unembed: Option<Param<Tensor<2>>>,
     /// Sizes and choices.
     #[module(skip)]
@@ -56,20 +56,20 @@ pub struct Block {
     pub o: Map,
     /// Norm before the feed-forward.
     pub ln2: Gain,
-    /// The gate [M,F] of gated families.
+    /// The gate `[M,F]` of gated families.
     pub gate: Option<Map>,
-    /// Into the feed-forward [M,F].
+    /// Into the feed-forward `[M,F]`.
     pub inner: Map,
-    /// Out of it [F,M].
+    /// Out of it `[F,M]`.
     pub outer: Map,
 }
 
 /// A norm's learned part.
 #[derive(Module, Debug)]
 pub struct Gain {
-    /// Gain [M].
+    /// Gain `[M]`.
     pub w: Param<Tensor<1>>,
-    /// Bias [M], under LayerNorm.
+    /// Bias `[M]`, under LayerNorm.
     pub b: Option<Param<Tensor<1>>>,
     /// Which norm.
     #[module(skip)]
@@ -82,14 +82,14 @@ pub struct Gain {
 /// A linear map.
 #[derive(Module, Debug)]
 pub struct Map {
-    /// [in,out].
+    /// `[in,out]`.
     pub w: Param<Tensor<2>>,
-    /// [out].
+    /// `[out]`.
     pub b: Option<Param<Tensor<1>>>,
 }
 
 impl Gain {
-    /// x [B,Q,M] → normalised [B,Q,M].
+    /// x `[B,Q,M]` → normalised `[B,Q,M]`.
     fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         match self.norm {
             Norm::Layer => layer_norm(x, self.w.val(), self.b.as_ref().map(Param::val), self.epsilon),
@@ -102,19 +102,19 @@ impl Gain {
 }
 
 impl Map {
-    /// x [B,Q,in] → x·w + b [B,Q,out].
+    /// x `[B,Q,in]` → x·w + b `[B,Q,out]`.
     fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         linear(x, self.w.val(), self.b.as_ref().map(Param::val))
     }
 }
 
-/// [B,Q,N·D] → [B,N,Q,D].
+/// [B,Q,N·D] → `[B,N,Q,D]`.
 fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, queries, width] = x.dims();
     x.reshape([batch, queries, heads, width / heads]).swap_dims(1, 2)
 }
 
-/// [B,N,Q,D] → [B,Q,N·D].
+/// `[B,N,Q,D]` → [B,Q,N·D].
 fn join_heads(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, queries, width] = x.dims();
     x.swap_dims(1, 2).reshape([batch, queries, heads * width])
@@ -207,7 +207,7 @@ impl Text {
         weights
     }
 
-    /// Logits [B,Q,V] of whole sequences `tokens` [B,Q], at most `context` long, ids below V.
+    /// Logits `[B,Q,V]` of whole sequences `tokens` `[B,Q]`, at most `context` long, ids below V.
     pub fn forward(&self, tokens: Tensor<2, Int>, run: &Run<'_>) -> Tensor<3> {
         self.advance(tokens, run, None)
     }
@@ -251,7 +251,7 @@ impl Text {
         run.offer(0, Site::Logits, logits.reshape([batch, queries, self.config.vocabulary]))
     }
 
-    /// One layer: x [B,Q,M] → x [B,Q,M].
+    /// One layer: x `[B,Q,M]` → x `[B,Q,M]`.
     fn block(
         &self,
         block: &Block,
@@ -273,7 +273,7 @@ impl Text {
         run.offer(layer, Site::ResidPost, x)
     }
 
-    /// Normalised x [B,Q,M] → attn_out [B,Q,M].
+    /// Normalised x `[B,Q,M]` → attn_out `[B,Q,M]`.
     fn attend(
         &self,
         block: &Block,
@@ -328,7 +328,7 @@ impl Text {
         block.o.apply(join_heads(z))
     }
 
-    /// Normalised x [B,Q,M] → mlp_out [B,Q,M].
+    /// Normalised x `[B,Q,M]` → mlp_out `[B,Q,M]`.
     fn feed_forward(&self, block: &Block, x: Tensor<3>, layer: usize, run: &Run<'_>) -> Tensor<3> {
         let act = |x: Tensor<3>| match self.config.activation {
             Activation::Gelu => activation::gelu(x),

@@ -37,7 +37,7 @@ pub struct Shape {
 struct Queries {
     first: usize,
     count: usize,
-    /// 0 where a query sees a key, [`HIDDEN`] elsewhere, [1,1,Q,K] with K = first + count.
+    /// 0 where a query sees a key, [`HIDDEN`] elsewhere, `[1,1,Q,K]` with K = first + count.
     mask: Tensor<4>,
 }
 
@@ -89,7 +89,7 @@ impl Shape {
     }
 }
 
-/// Logits [B·Q,V] of `tokens` [B,Q].
+/// Logits [B·Q,V] of `tokens` `[B,Q]`.
 pub fn logits(model: &Text, tokens: Tensor<2, Int>, shape: &Shape) -> Tensor<2> {
     let [batch, queries] = tokens.dims();
     let width = model.config.width;
@@ -101,7 +101,7 @@ pub fn logits(model: &Text, tokens: Tensor<2, Int>, shape: &Shape) -> Tensor<2> 
     normalise(&model.ln_final, x).matmul(model.embed.val().transpose())
 }
 
-/// x [N,M] → x / rms(x) · gain.
+/// x `[N,M]` → x / rms(x) · gain.
 fn normalise(gain: &Gain, x: Tensor<2>) -> Tensor<2> {
     let mean_square = x.clone().square().mean_dim(1);
     x * (mean_square + gain.epsilon).sqrt().recip() * gain.w.val().unsqueeze()
@@ -136,7 +136,7 @@ fn attend(block: &Block, x: Tensor<2>, batch: usize, config: &Config, shape: &Sh
     z.matmul(block.o.w.val())
 }
 
-/// Rotates halves of x [N,Q,D] by position.
+/// Rotates halves of x `[N,Q,D]` by position.
 fn turn(x: Tensor<3>, shape: &Shape) -> Tensor<3> {
     let half = x.dims()[2] / 2;
     let (a, b) = (x.clone().narrow(2, 0, half), x.narrow(2, half, half));
@@ -145,7 +145,7 @@ fn turn(x: Tensor<3>, shape: &Shape) -> Tensor<3> {
     Tensor::cat(turned.into(), 2)
 }
 
-/// Normalised x [N,M] → mlp_out [N,M].
+/// Normalised x `[N,M]` → mlp_out `[N,M]`.
 fn feed_forward(block: &Block, x: Tensor<2>) -> Tensor<2> {
     let inner = x.clone().matmul(block.inner.w.val());
     let inner = match &block.gate {

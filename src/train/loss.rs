@@ -6,7 +6,7 @@ use crate::model::{Run, Text};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
-/// Inputs [B,Q] and next tokens [B·Q,1] of rows of Q + 1 tokens, on `device`.
+/// Inputs `[B,Q]` and next tokens [B·Q,1] of rows of Q + 1 tokens, on `device`.
 fn inputs_and_targets(rows: &[&[u16]], device: &Device) -> (Tensor<2, Int>, Tensor<2, Int>) {
     let queries = rows.first().map_or(0, |row| row.len() - 1);
     let collect = |skip: usize| -> Vec<i32> {
@@ -43,7 +43,7 @@ pub fn losses(model: &Text, stack: &Stack, rows: &[&[u16]]) -> f64 {
     sum_of_losses(activation::softmax(logits.reshape([batch * queries, vocabulary]), 1), targets)
 }
 
-/// −Σ ln p(target), given probabilities [N,V] and targets [N,1].
+/// −Σ ln p(target), given probabilities `[N,V]` and targets `[N,1]`.
 fn sum_of_losses(probability: Tensor<2>, targets: Tensor<2, Int>) -> f64 {
     // A probability that underflows costs 87 nats rather than infinity.
     let chosen = probability.gather(1, targets).clamp_min(f32::MIN_POSITIVE);

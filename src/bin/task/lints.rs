@@ -25,7 +25,7 @@ pub fn check(place: &Place) -> Result {
         command
     };
     let mut documentation = cargo(&["doc", "--no-deps", "--features", "native", "--document-private-items"]);
-    documentation.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links");
+    documentation.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links");
     let mut steps: Vec<(&str, Command)> = vec![
         ("formatting (repair with `cargo fmt`)", cargo(&["fmt", "--check"])),
         ("spelling (exceptions belong in .typos.toml)", typos(place)),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct Sheet {
     /// Rows and columns.
     pub tokens: usize,
-    /// [Q,K]
+    /// `[Q,K]`
     pub values: Arc<Vec<f32>>,
 }
 
