@@ -63,6 +63,9 @@ pub struct Answer {
 /// Hears how many bytes have come and, where known, how many there are.
 type Progress = Rc<dyn Fn(usize, Option<usize>)>;
 
+/// What the browser calls.
+type Handler = Closure<dyn Fn(JsValue)>;
+
 /// A call under way.
 struct Waiting {
     /// Resolves the caller's promise with the message; with `undefined` when the worker died.
@@ -80,7 +83,7 @@ struct Line {
     waiting: RefCell<HashMap<u32, Waiting>>,
     last_id: Cell<u32>,
     /// Keeps the handlers alive as long as their worker.
-    handlers: RefCell<Vec<Closure<dyn Fn(JsValue)>>>,
+    handlers: RefCell<Vec<Handler>>,
     on_death: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
