@@ -174,6 +174,8 @@ pub struct HeadMaps {
     pub scores: Array,
     /// Weights `[Q,K]`; NaN where masked.
     pub pattern: Array,
+    /// Weight of the normalizer's slot `[Q]`; empty where there is none.
+    pub slot: Array,
     /// ‖v·W_O‖ for each key `[K]`.
     pub value_norms: Array,
 }

@@ -73,7 +73,7 @@ pub enum Reply {
         /// Per buffer: pane index, array name, shape.
         arrays: Vec<(usize, String, Vec<usize>)>,
     },
-    /// Answer to [`Command::Head`]; buffers are scores, pattern, value norms.
+    /// Answer to [`Command::Head`]; buffers are scores, pattern, slot, value norms.
     Head {
         /// Number of tokens.
         tokens: usize,

@@ -4,6 +4,7 @@
 //! that waits with `superseded` and stops one that runs before its next pane; head-role probes step aside for a run and
 //! start over after it. A panic is told to the page as a [`Reply::Failed`] with id 0, and the page restarts the worker.
 
+mod browser;
 mod fetch;
 
 use super::{Command, LawReport, Reply};
@@ -143,7 +144,13 @@ impl Server {
         let choice: Choice = choice.parse()?;
         let progress = |bytes, total| self.post(call, &Reply::Progress { bytes, total }, Vec::new());
         let files = fetch::model(&self.scope, base, id, progress).await?;
-        Engine::new(model::load(id, &files)?, choice).await
+        let browser = browser::look(choice).await;
+        if let (Choice::Gpu, Some(problem)) = (choice, &browser.missing) {
+            return Err(Error::Gpu { problem: problem.clone() });
+        }
+        let mut engine = Engine::new(model::load(id, &files)?, choice).await?;
+        engine.correct(browser.adapter, browser.missing);
+        Ok(engine)
     }
 
     /// What needs a model.
@@ -168,7 +175,7 @@ impl Server {
             Command::Head { pane, head } => {
                 let maps = engine.head(*pane, *head).await?;
                 let tokens = maps.pattern.shape.first().copied().unwrap_or(0);
-                Ok((Reply::Head { tokens }, vec![maps.scores, maps.pattern, maps.value_norms]))
+                Ok((Reply::Head { tokens }, vec![maps.scores, maps.pattern, maps.slot, maps.value_norms]))
             }
             Command::Roles { experiment, pane } => {
                 Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))

@@ -112,6 +112,15 @@ impl Engine {
         }
     }
 
+    /// Takes over what the surroundings know better: the name of the adapter in use, or why there is none.
+    pub fn correct(&mut self, adapter: Option<String>, missing: Option<String>) {
+        if self.facts.tier == Tier::Cpu {
+            self.facts.reason = missing.unwrap_or_else(|| std::mem::take(&mut self.facts.reason));
+        } else {
+            self.facts.adapter = adapter.unwrap_or_else(|| std::mem::take(&mut self.facts.adapter));
+        }
+    }
+
     /// Destroys the GPU device, as a driver reset would: the next pass finds out and runs on the processor.
     pub fn lose_device(&self) {
         #[cfg(feature = "gpu")]

@@ -96,14 +96,14 @@ impl Ran {
     ) -> Result<HeadMaps> {
         let tokens = &at.plan.tokens;
         let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
-        let (mut scores, mut pattern) = runner.head(request, layer, head, &mut self.looked_at).await?;
+        let [mut scores, mut pattern, slot] = runner.head(request, layer, head, &mut self.looked_at).await?;
         let kept = Kept::new(at.config, stack, layer, 0, tokens.len(), tokens.len());
         kept.mark(head, &mut scores.data);
         kept.mark(head, &mut pattern.data);
         let (layers, heads) = (at.config.layers, at.config.heads);
         let norms = self.own.arrays.get(arrays::VALUE_NORMS);
         let norms = norms.map(|norms| stripe(norms, layers * heads, layer * heads + head).to_vec());
-        Ok(HeadMaps { scores, pattern, value_norms: Array::new([tokens.len()], norms.unwrap_or_default())? })
+        Ok(HeadMaps { scores, pattern, slot, value_norms: Array::new([tokens.len()], norms.unwrap_or_default())? })
     }
 }
 

@@ -30,9 +30,9 @@ impl Runner {
         }
     }
 
-    /// Scores and weights of one head, `[Q,K]` each; what they hold at masked pairs is not defined. The GPU recomputes the
-    /// one head from its kept queries and keys; the processor runs a pass for all heads of a layer and keeps them in
-    /// `looked_at`.
+    /// Scores and weights of one head, `[Q,K]` each, and the weight of the slot `[Q]`, empty where there is none; what they
+    /// hold at masked pairs is not defined. The GPU recomputes the one head from its kept queries and keys; the processor
+    /// runs a pass for all heads of a layer and keeps them in `looked_at`.
     ///
     /// # Errors
     /// Those of the pass.
@@ -42,16 +42,16 @@ impl Runner {
         layer: usize,
         head: usize,
         looked_at: &mut LookedAt,
-    ) -> Result<(Array, Array)> {
+    ) -> Result<[Array; 3]> {
         #[cfg(feature = "gpu")]
         if let Some(gpu) = &mut self.gpu {
             match gpu.head_maps(&request, layer, head).await {
                 Err(error) if is_failure(&error) => self.give_up(&error),
-                answer => return answer.map(|maps| (maps.scores, maps.pattern)),
+                answer => return answer.map(|maps| [maps.scores, maps.pattern, maps.slot.unwrap_or_default()]),
             }
         }
         if looked_at.as_ref().is_none_or(|(known, _)| *known != layer) {
-            let wants = [Site::Scores, Site::Pattern].map(|site| HookPoint::new(layer, site));
+            let wants = [Site::Scores, Site::Pattern, Site::Slot].map(|site| HookPoint::new(layer, site));
             let wants = wants.into_iter().fold(Selection::default(), Selection::with);
             *looked_at = Some((layer, self.cpu.forward(Request { wants, ..request }).await?.captures));
         }
@@ -62,7 +62,14 @@ impl Runner {
             let size = all.data.len() / heads.max(1);
             Array::new([queries, keys], all.data.get(head * size..(head + 1) * size).unwrap_or(&[]).to_vec())
         };
-        Ok((map(Site::Scores)?, map(Site::Pattern)?))
+        let slot = match captures.get(layer, Site::Slot) {
+            Ok(all) => {
+                let queries = all.shape.last().copied().unwrap_or(0); // [1,H,Q]
+                Array::new([queries], all.data.get(head * queries..(head + 1) * queries).unwrap_or(&[]).to_vec())?
+            }
+            Err(_) => Array::default(),
+        };
+        Ok([map(Site::Scores)?, map(Site::Pattern)?, slot])
     }
 
     /// A GPU that fails (lost, out of memory, a kernel refused) is given up for good.

@@ -199,8 +199,7 @@ impl Device {
     }
 }
 
-const NO_ADAPTER: &str = "no adapter; this browser has no WebGPU or has it switched off, or the system has no Vulkan, Metal \
-                          or D3D12 driver";
+const NO_ADAPTER: &str = "no adapter; the system has no Vulkan, Metal or D3D12 driver that is fit for it";
 
 /// min(adapter, need), or what the adapter lacks of the WebGPU minimum.
 fn limits(adapter: &wgpu::Limits) -> Result<wgpu::Limits> {

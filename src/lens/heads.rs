@@ -11,16 +11,19 @@ use crate::outcome::Token;
 /// `position` is the examined sink position; `reference` the patterns of pane A.
 pub fn metric(metric: Metric, patterns: &Patterns<'_>, reference: Option<&Patterns<'_>>, position: usize) -> Vec<f32> {
     let mut others = reference.map(Patterns::iter);
-    let one = |rows: HeadRows<'_>| match metric {
+    let mut other = || others.as_mut().and_then(Iterator::next);
+    patterns.iter().map(|rows| number(metric, &rows, other().as_ref(), position)).collect()
+}
+
+/// One metric of one head; a difference is that to `other` and NaN without it.
+pub fn number(metric: Metric, rows: &HeadRows<'_>, other: Option<&HeadRows<'_>>, position: usize) -> f32 {
+    match metric {
         Metric::SinkMass => sinks::masses(rows.tokens, &rows.all_shares()).get(position).copied().unwrap_or(f32::NAN),
-        Metric::Entropy => entropy(&rows),
-        Metric::Distance => distance(&rows),
-        Metric::Previous => previous(&rows),
-        Metric::Difference => {
-            others.as_mut().and_then(Iterator::next).map_or(f32::NAN, |other| difference(&rows, &other))
-        }
-    };
-    patterns.iter().map(one).collect()
+        Metric::Entropy => entropy(rows),
+        Metric::Distance => distance(rows),
+        Metric::Previous => previous(rows),
+        Metric::Difference => other.map_or(f32::NAN, |other| difference(rows, other)),
+    }
 }
 
 /// Mean entropy of the rows in nats, the slot counted as one more key; rows without weight are left out.

@@ -116,11 +116,12 @@ impl<'a> HeadRows<'a> {
     /// The rows of one head's maps, as they come on demand.
     pub fn of(maps: &'a HeadMaps) -> Self {
         let tokens = maps.pattern.shape.first().copied().unwrap_or(0);
+        let slot = (maps.slot.data.len() == tokens).then_some(maps.slot.data.as_slice());
         Self {
             tokens,
-            rule: RowRule::of(tokens, &maps.pattern.data, None),
+            rule: RowRule::of(tokens, &maps.pattern.data, slot),
             weights: &maps.pattern.data,
-            slot: None,
+            slot,
             value_norms: (maps.value_norms.data.len() == tokens).then_some(maps.value_norms.data.as_slice()),
         }
     }

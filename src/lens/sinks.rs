@@ -222,16 +222,20 @@ pub struct Without {
 impl Without {
     /// Takes `removed` out of every row of every head; `None` when too few tokens are left.
     pub fn new(patterns: &Patterns<'_>, removed: usize) -> Option<Self> {
-        let tokens = patterns.tokens;
-        let heads: Vec<_> = patterns
-            .iter()
-            .filter_map(|rows| viewed(&rows, View::Without(removed)))
-            .map(|rows| masses(tokens, &rows))
-            .collect();
+        Self::of_heads(patterns.iter(), removed)
+    }
+
+    /// The same from heads that came one by one.
+    pub fn of_heads<'a>(rows: impl Iterator<Item = HeadRows<'a>>, removed: usize) -> Option<Self> {
+        let (mut heads, mut tokens, mut renormalised) = (Vec::new(), 0, true);
+        for rows in rows {
+            tokens = rows.tokens;
+            renormalised &= rows.rule == RowRule::One;
+            heads.extend(viewed(&rows, View::Without(removed)).map(|rows| masses(tokens, &rows)));
+        }
         let means = mean_columns(&heads, tokens);
         let null_here = |position| if position == removed { None } else { null_without(tokens, position, removed) };
         let next = strongest(&means, null_here)?;
-        let renormalised = patterns.rule == RowRule::One;
         Some(Self { next, mass: *means.get(next)?, null: null_here(next)?, renormalised })
     }
 }

@@ -108,6 +108,9 @@ pub fn pieces(token: &Token) -> Vec<Piece> {
     if pieces.is_empty() { vec![Piece { text: "∅".into(), mark: true }] } else { pieces }
 }
 
+/// What the token that begins every sequence goes by: its own name may be as long as `<|endoftext|>`.
+pub const BOS: &str = "⟨bos⟩";
+
 /// The same as one plain text, for labels on canvases and for screen readers.
 pub fn plain(token: &Token) -> String {
     pieces(token).into_iter().map(|piece| piece.text).collect()

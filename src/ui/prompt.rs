@@ -81,6 +81,8 @@ fn Entry() -> impl IntoView {
     }
 }
 
+const NO_BOS: &str = "The sequence starts without BOS";
+
 /// Chips of what the model saw; the first is BOS with its switch.
 #[component]
 fn Tokens(ids: RwSignal<bool>) -> impl IntoView {
@@ -118,8 +120,7 @@ fn Tokens(ids: RwSignal<bool>) -> impl IntoView {
     };
     let bos_chip = move || match shown.with(|tokens| tokens.first().cloned()).filter(|token| token.special) {
         Some(token) => view! { <Chip at=0 token ids pins/> }.into_any(),
-        None => view! { <span class="tok" aria-disabled="true" title="The sequence starts without BOS">"⟨s⟩"</span> }
-            .into_any(),
+        None => view! { <span class="tok" aria-disabled="true" title=NO_BOS>{format::BOS}</span> }.into_any(),
     };
     view! {
         <div
@@ -185,7 +186,9 @@ fn Chip(at: usize, token: Token, ids: RwSignal<bool>, pins: Memo<Pins>) -> impl 
     let id = token.id;
     let (query, key) = (move || pins.get().0 == Some(at), move || pins.get().1 == Some(at));
     let label = format!("{}, id {id}, position {at}", format::plain(&token));
-    let pieces = format::pieces(&token)
+    let begins = at == 0 && token.special;
+    let pieces = if begins { vec![Piece { text: format::BOS.into(), mark: false }] } else { format::pieces(&token) };
+    let pieces = pieces
         .into_iter()
         .map(
             |Piece { text, mark }| {

@@ -202,7 +202,8 @@ fn one_head_in_full() {
 #[test]
 fn beyond_the_stored_length_heads_come_on_demand() {
     let mut engine = engine();
-    let outcome = run(&mut engine, &experiment(&"ab".repeat(140), &[&[]])).unwrap();
+    let sink = Chip::new("attention_sink_operators").with("operator", "key_bias");
+    let outcome = run(&mut engine, &experiment(&"ab".repeat(140), &[&[], &[sink]])).unwrap();
     assert_eq!(outcome.tokens.len(), 281);
     assert!(!outcome.panes[0].arrays.contains_key(arrays::PATTERN));
     assert_eq!(outcome.panes[0].arrays[arrays::VALUE_NORMS].shape, [LAYERS, HEADS, 281]);
@@ -211,6 +212,14 @@ fn beyond_the_stored_length_heads_come_on_demand() {
         close(cells[..=query].iter().sum(), 1.0, 1e-5);
         assert!(cells[query + 1..].iter().all(|weight| weight.is_nan()));
     }
+    assert!(maps.slot.data.is_empty());
+    // With a slot, keys and slot together take all the weight.
+    let maps = block_on(engine.head(1, Head { layer: 1, head: 2 })).unwrap();
+    for (cells, slot) in maps.pattern.data.chunks(281).zip(&maps.slot.data) {
+        assert!(*slot > 0.0);
+        close(cells.iter().filter(|weight| !weight.is_nan()).sum::<f32>() + slot, 1.0, 1e-5);
+    }
+    assert_eq!(maps.slot.data.len(), 281);
 }
 
 #[test]

@@ -101,8 +101,10 @@ pub fn value_norms<'a>(outcome: &'a Outcome, maps: Option<&'a HeadMaps>, pane: u
 }
 
 /// Weight that each query of one head gives to the normalizer's slot.
-pub fn slot(outcome: &Outcome, pane: usize, head: Head) -> Option<&[f32]> {
-    outcome.panes.get(pane).and_then(|pane| pane.arrays.get(arrays::SLOT)).and_then(|array| of_head(array, head))
+pub fn slot<'a>(outcome: &'a Outcome, maps: Option<&'a HeadMaps>, pane: usize, head: Head) -> Option<&'a [f32]> {
+    let stored = outcome.panes.get(pane).and_then(|pane| pane.arrays.get(arrays::SLOT));
+    let alone = maps.map(|maps| maps.slot.data.as_slice()).filter(|slot| !slot.is_empty());
+    stored.and_then(|array| of_head(array, head)).or(alone)
 }
 
 /// One head of one pane in the quantity shown; `None` while it is not there.

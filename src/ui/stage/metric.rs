@@ -1,14 +1,14 @@
 //! The number of every head on the wall, and where beyond the stored size it comes from.
 
+use super::maps::Held;
 use super::scene::fresh_maps;
 use crate::experiment::{Head, Metric};
 use crate::lens::{HeadRows, Patterns, heads, sinks};
-use crate::outcome::{HeadMaps, STORED_TOKENS};
+use crate::outcome::STORED_TOKENS;
 use crate::ui::format;
 use crate::ui::store::Store;
 use leptos::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Every head, layer by layer.
 pub fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
@@ -30,17 +30,33 @@ pub fn request_missing(store: Store, pane: usize) -> bool {
 /// What was measured on maps that came alone, so that the arrival of one head does not measure all the others again. The
 /// maps are held, so that equal pointers are equal maps.
 #[derive(Default)]
-pub struct Measured(BTreeMap<Head, (Arc<HeadMaps>, Metric, usize, f32)>);
+pub struct Measured(BTreeMap<Head, (Basis, f32)>);
+
+/// What a number was measured on.
+#[derive(Clone, PartialEq)]
+struct Basis {
+    maps: Held,
+    /// Of the pane it is compared with, where the metric compares.
+    other: Held,
+    metric: Metric,
+    position: usize,
+}
+
+impl Basis {
+    fn measure(&self) -> f32 {
+        let Held(Some(maps)) = &self.maps else { return f32::NAN };
+        let other = self.other.0.as_deref().map(HeadRows::of);
+        heads::number(self.metric, &HeadRows::of(maps), other.as_ref(), self.position)
+    }
+}
 
 impl Measured {
-    fn number(&mut self, head: Head, maps: Arc<HeadMaps>, metric: Metric, position: usize) -> f32 {
+    fn number(&mut self, head: Head, basis: Basis) -> f32 {
         match self.0.get(&head) {
-            Some((of, as_metric, at, number)) if Arc::ptr_eq(of, &maps) && (*as_metric, *at) == (metric, position) => {
-                *number
-            }
+            Some((known, number)) if *known == basis => *number,
             _ => {
-                let number = single(metric, &HeadRows::of(&maps), position);
-                self.0.insert(head, (maps, metric, position, number));
+                let number = basis.measure();
+                self.0.insert(head, (basis, number));
                 number
             }
         }
@@ -53,27 +69,21 @@ pub fn numbers(store: Store, pane: usize, metric: Metric, position: usize, measu
         let Some(outcome) = outcome else { return Vec::new() };
         let of = |pane: usize| outcome.panes.get(pane).and_then(Patterns::of);
         if let Some(patterns) = of(pane) {
-            // A itself is compared with B, so that the wall of A shows the same differences as that of B.
-            let reference = of(if pane == 0 { 1 } else { 0 });
-            return heads::metric(metric, &patterns, reference.as_ref(), position);
+            return heads::metric(metric, &patterns, of(compared_with(pane)).as_ref(), position);
         }
-        let mut one = |head| match fresh_maps(store, pane, head) {
-            Some(maps) => measured.number(head, maps, metric, position),
-            None => f32::NAN,
+        let mut one = |head| {
+            let held = |pane| Held(fresh_maps(store, pane, head));
+            let other = if metric == Metric::Difference { held(compared_with(pane)) } else { Held(None) };
+            measured.number(head, Basis { maps: held(pane), other, metric, position })
         };
         every(outcome.model.layers, outcome.model.heads).map(&mut one).collect()
     })
 }
 
-/// The metric of a head that came alone; a difference needs both panes and stays undefined.
-fn single(metric: Metric, rows: &HeadRows<'_>, position: usize) -> f32 {
-    match metric {
-        Metric::SinkMass => sinks::masses(rows.tokens, &rows.all_shares()).get(position).copied().unwrap_or(f32::NAN),
-        Metric::Entropy => heads::entropy(rows),
-        Metric::Distance => heads::distance(rows),
-        Metric::Previous => heads::previous(rows),
-        Metric::Difference => f32::NAN,
-    }
+/// The pane whose maps a difference is taken to. A itself is compared with B, so that the wall of A shows the same
+/// differences as that of B.
+pub fn compared_with(pane: usize) -> usize {
+    usize::from(pane == 0)
 }
 
 /// What a metric is called.

@@ -149,16 +149,17 @@ impl Scene {
         });
         let difference = Memo::new(move |_| maps::difference(a.get().as_ref()?, b.get().as_ref()?, quantity.get()));
 
-        let slot_of = move |pane: Option<usize>| {
+        let slot_of = move |pane: Option<usize>, maps: Memo<Held>| {
             // The slot carries weight; it has no key, so neither a score of its own kind nor a value norm is shown for it.
             let shown = quantity.get() == Quantity::Pattern;
             let head = head.get();
-            store
-                .outcome
-                .with(|outcome| maps::slot(outcome.as_ref()?, pane.filter(|_| shown)?, head).map(<[f32]>::to_vec))
+            let held = if long.get() { maps.get().0 } else { None };
+            store.outcome.with(|outcome| {
+                maps::slot(outcome.as_ref()?, held.as_deref(), pane.filter(|_| shown)?, head).map(<[f32]>::to_vec)
+            })
         };
-        let slot_a = Memo::new(move |_| slot_of(Some(0)).map(Arc::new));
-        let slot_b = Memo::new(move |_| slot_of(other.get()).map(Arc::new));
+        let slot_a = Memo::new(move |_| slot_of(Some(0), maps[0]).map(Arc::new));
+        let slot_b = Memo::new(move |_| slot_of(other.get(), maps[1]).map(Arc::new));
         let slot_difference = Memo::new(move |_| {
             let (a, b) = (slot_a.get(), slot_b.get());
             let of = |slot: &Option<Arc<Vec<f32>>>, query: usize| {
@@ -346,10 +347,9 @@ pub fn palette(store: Store) -> Memo<Palette> {
     })
 }
 
-/// The tokens of the newest run as labels. The token that begins every sequence goes by its role, since its own name may
-/// be as long as `<|endoftext|>`.
+/// The tokens of the newest run as labels; the token that begins every sequence goes by its role.
 pub fn labels(store: Store) -> Vec<String> {
-    let name = |(at, token): (usize, &Token)| if at == 0 && token.special { "⟨bos⟩".into() } else { label(token) };
+    let name = |(at, token): (usize, &Token)| if at == 0 && token.special { format::BOS.into() } else { label(token) };
     tokens(store).iter().enumerate().map(name).collect()
 }
 

@@ -177,7 +177,10 @@ pub fn HeadWall() -> impl IntoView {
     let store = wall.store;
     Effect::new(move |_| {
         store.run.track();
-        request_missing(store, wall.pane.get());
+        let pane = wall.pane.get();
+        if !request_missing(store, pane) && wall.metric.get() == Metric::Difference && wall.panes.get() > 1 {
+            request_missing(store, metric::compared_with(pane));
+        }
     });
     let colours = palette(store);
     let painted = StoredValue::new(Painted::default());

@@ -263,16 +263,17 @@ fn outcome(answer: Answer) -> Result<Outcome, Trouble> {
     Ok(outcome)
 }
 
-/// The maps of a head from its three buffers.
+/// The maps of a head from its four buffers.
 fn head_maps(answer: Answer) -> Result<HeadMaps, Trouble> {
     let Reply::Head { tokens } = answer.reply else { return Err(Trouble::unexpected()) };
-    let Ok([scores, pattern, value_norms]) = <[Vec<f32>; 3]>::try_from(answer.buffers) else {
+    let Ok([scores, pattern, slot, value_norms]) = <[Vec<f32>; 4]>::try_from(answer.buffers) else {
         return Err(Trouble::unexpected());
     };
     let array = |shape: &[usize], data| Array::new(shape, data).map_err(|error| Trouble::from(&error));
     Ok(HeadMaps {
         scores: array(&[tokens, tokens], scores)?,
         pattern: array(&[tokens, tokens], pattern)?,
+        slot: array(&[slot.len()], slot)?,
         value_norms: array(&[tokens], value_norms)?,
     })
 }

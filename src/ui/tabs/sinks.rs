@@ -60,9 +60,8 @@ pub fn SinksTab() -> impl IntoView {
     let measured = move |index: usize, pane: Option<usize>| {
         source[index].with(|source| source.as_ref()?.measure(pane?)).map(Arc::new)
     };
-    let without = move |pane: Option<usize>| {
-        let removed = position.get();
-        store.outcome.with(|outcome| Without::new(&Patterns::of(outcome.as_ref()?.panes.get(pane?)?)?, removed))
+    let without = move |index: usize, pane: Option<usize>| {
+        source[index].with(|source| source.as_ref()?.without(pane?, position.get()))
     };
     let shared = Shared {
         store,
@@ -70,8 +69,8 @@ pub fn SinksTab() -> impl IntoView {
         epsilon: Memo::new(move |_| store.experiment.with(|experiment| experiment.view.epsilon)),
         a: Memo::new(move |_| measured(0, Some(0))),
         b: Memo::new(move |_| measured(1, other.get())),
-        without_a: Memo::new(move |_| without(Some(0))),
-        without_b: Memo::new(move |_| without(other.get())),
+        without_a: Memo::new(move |_| without(0, Some(0))),
+        without_b: Memo::new(move |_| without(1, other.get())),
         letter: Memo::new(move |_| pane_letter(other.get().unwrap_or(1))),
         labels: Memo::new(move |_| scene::labels(store)),
     };
@@ -138,8 +137,18 @@ impl Source {
             return Some(Sinks::new(&patterns));
         }
         let model = &self.outcome.model;
-        let rows = self.maps.iter().map(|maps| HeadRows::of(maps));
-        (!self.maps.is_empty()).then(|| Sinks::of_heads(model.layers, model.heads, rows))
+        (!self.maps.is_empty()).then(|| Sinks::of_heads(model.layers, model.heads, self.rows()))
+    }
+
+    fn without(&self, pane: usize, removed: usize) -> Option<Without> {
+        match Patterns::of(self.outcome.panes.get(pane)?) {
+            Some(patterns) => Without::new(&patterns, removed),
+            None => Without::of_heads(self.rows(), removed),
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = HeadRows<'_>> {
+        self.maps.iter().map(|maps| HeadRows::of(maps))
     }
 }
 

@@ -125,7 +125,7 @@ fn rows(shared: Shared) -> Vec<Row> {
 fn removed(shared: Shared, position: usize) -> Row {
     let (a, b, letter) = (shared.without_a.get(), shared.without_b.get(), shared.letter.get());
     let left = match (a.as_ref().map(|a| a.renormalised), b.as_ref().map(|b| b.renormalised)) {
-        (None, None) => "needs stored patterns, up to 256 tokens".to_string(),
+        (None, None) => "too few tokens".to_string(),
         (Some(false), Some(false) | None) => "rows left as they are, since they need not sum to one".into(),
         (Some(true), Some(false)) => format!("rows of A renormalised; rows of {letter} left as they are"),
         (Some(false), Some(true)) => format!("rows of A left as they are; rows of {letter} renormalised"),
