@@ -21,13 +21,13 @@ struct Shape {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let start = group.x * shape.width;
-    var part = Fold(0.0, 0.0);
+    var part = Fold();
     for (var m = lane; m < shape.width; m += LANES) {
         part.sum += x[start + m];
     }
     let mean = reduce(lane, part).sum / f32(shape.width);
     // Centred before squaring: the difference of two large sums would lose the variance.
-    part = Fold(0.0, 0.0);
+    part = Fold();
     for (var m = lane; m < shape.width; m += LANES) {
         let centred = x[start + m] - mean;
         part.sum += centred * centred;

@@ -20,7 +20,7 @@ struct Shape {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let start = group.x * shape.width;
-    var part = Fold(0.0, 0.0);
+    var part = Fold();
     for (var m = lane; m < shape.width; m += LANES) {
         part.sum += x[start + m] * x[start + m];
     }

@@ -6,6 +6,7 @@ struct Pair {
     layer: u32,
     head: u32,
     heads: u32,
+    kv_heads: u32,
     query: u32,
     key: u32,
 }

@@ -1,7 +1,9 @@
 // row: one query of one head, and its vector.
 //
 // A normalizer turns the row of scores into weights in rounds. In each round it sees every entry beside the maximum and the
-// sum of the whole row (Fold), the slot included, and returns the entry's next value.
+// sum of the whole row (Fold), the slot included, and the number of keys it keeps, and returns the entry's next value. One
+// that needs more than the score of a pair defines `enter`, which is asked first and reads the rotated key from
+// `key_entry(key_start)` on; every kernel with rows has that function. What serves a whole row is made once in `prepare`.
 #import masked
 #import reduce
 
