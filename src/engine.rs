@@ -4,11 +4,13 @@
 //! ([`Request`] → [`Pass`]); the rest (losses, KL, prices, arrays for the page) is the same arithmetic for both.
 //!
 //! [`Engine::new`] chooses the engine and checks it on this device; [`Engine::run`] answers an experiment,
-//! [`Engine::head`] shows one head in full, [`Engine::roles`] probes a pane. A pane whose stack and tokens did not change
-//! since the last run is not computed again. Work between forward passes can be stopped: the callers hand in a `stop`
-//! that is asked between panes and probes, which is also where a worker hears newer messages.
+//! [`Engine::head`] shows one head in full, [`Engine::roles`] probes a pane, [`Engine::generate`] continues a prompt. A
+//! pane whose stack and tokens did not change since the last run is not computed again. Work between forward passes can be
+//! stopped: the callers hand in a `stop` that is asked between panes and probes, which is also where a worker hears newer
+//! messages.
 
 mod check;
+mod generate;
 mod measure;
 mod open;
 mod pane;
@@ -18,6 +20,7 @@ mod values;
 mod visible;
 
 pub use check::Reference;
+pub use generate::{Burst, End, Generation};
 pub use measure::divergence;
 pub use open::{Choice, Engine};
 pub use visible::price;

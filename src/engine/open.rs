@@ -49,8 +49,8 @@ const PROBE_HALF: usize = 24;
 
 /// A model on an engine.
 pub struct Engine {
-    runner: Runner,
-    config: Config,
+    pub(super) runner: Runner,
+    pub(super) config: Config,
     tokenizer: Tokenizer,
     grams: OutputGrams,
     facts: EngineFacts,

@@ -208,6 +208,11 @@ impl Config {
         Ok(())
     }
 
+    /// Whether a continuation stops before this token.
+    pub fn ends(&self, token: u32) -> bool {
+        Some(token) == self.eos || Some(token) == self.bos
+    }
+
     /// What scores are multiplied by: 1/√D.
     pub fn scale(&self) -> f32 {
         1.0 / (self.head_width as f32).sqrt()

@@ -56,7 +56,25 @@ impl CpuModel {
 
     /// Step-by-step decoding under `stack`.
     pub fn decoder<'a>(&'a self, stack: &'a Stack, seed: u64) -> Decoder<'a> {
-        Decoder { model: self, stack, seed, cache: KeyValues::new(), seen: Vec::new() }
+        Decoder { model: self, stack, seed, seen: Seen::default() }
+    }
+
+    /// Logits `[V]` after the last of `tokens`, a whole sequence. Only what does not continue `seen`, which was computed
+    /// under the same stack and seed, is computed anew.
+    ///
+    /// # Errors
+    /// As [`CpuModel::run`].
+    pub fn decode(&self, seen: &mut Seen, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<Vec<f32>> {
+        // The last token is always run again, since its logits are not kept.
+        if tokens.len() <= seen.tokens.len() || !tokens.starts_with(&seen.tokens) {
+            *seen = Seen::default();
+        }
+        let new = &tokens[seen.tokens.len()..];
+        self.check_tokens(new, seen.tokens.len())?;
+        let run = Run::new(stack, seed);
+        let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
+        seen.tokens.extend_from_slice(new);
+        Ok(host(logits.narrow(1, new.len() - 1, 1).into_data()).data)
     }
 
     fn tokens(&self, batch: &[&[u32]], queries: usize) -> Tensor<2, Int> {
@@ -65,7 +83,10 @@ impl CpuModel {
     }
 
     /// Refuses what the tensor code could not take: no tokens, more than fit after `seen`, ids beyond the vocabulary.
-    fn check_tokens(&self, tokens: &[u32], seen: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Param`].
+    pub fn check_tokens(&self, tokens: &[u32], seen: usize) -> Result<()> {
         let config = self.config();
         if tokens.is_empty() {
             return Err(refuse("tokens", "hold at least one token", "empty".into()));
@@ -96,33 +117,27 @@ impl Forward for CpuModel {
     }
 }
 
+/// What decoding a sequence under one stack has kept: its tokens, their keys and values.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    cache: KeyValues,
+    tokens: Vec<u32>,
+}
+
 /// Decodes one sequence, keeping keys and values of what it has seen.
 pub struct Decoder<'a> {
     model: &'a CpuModel,
     stack: &'a Stack,
     seed: u64,
-    cache: KeyValues,
-    seen: Vec<u32>,
+    seen: Seen,
 }
 
 impl Decoder<'_> {
-    /// Logits `[V]` after the last of `tokens`, a whole sequence. Only what does not continue the sequence of the previous
-    /// call is computed anew.
+    /// Logits `[V]` after the last of `tokens`, a whole sequence; see [`CpuModel::decode`].
     ///
     /// # Errors
     /// As [`CpuModel::run`].
     pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        // The last token is always run again, since its logits are not kept.
-        let continues = tokens.len() > self.seen.len() && tokens.starts_with(&self.seen);
-        if !continues {
-            self.cache = KeyValues::new();
-            self.seen.clear();
-        }
-        let new = &tokens[self.seen.len()..];
-        self.model.check_tokens(new, self.seen.len())?;
-        let run = Run::new(self.stack, self.seed);
-        let logits = self.model.text.advance(self.model.tokens(&[new], new.len()), &run, Some(&mut self.cache));
-        self.seen.extend_from_slice(new);
-        Ok(host(logits.narrow(1, new.len() - 1, 1).into_data()).data)
+        self.model.decode(&mut self.seen, self.stack, self.seed, tokens)
     }
 }

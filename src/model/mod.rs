@@ -24,7 +24,7 @@ pub mod text;
 pub mod weights;
 
 pub use config::Config;
-pub use cpu::{CpuModel, Decoder};
+pub use cpu::{CpuModel, Decoder, Seen};
 pub use decode::KeyValues;
 pub use load::{Files, Loaded, load};
 pub use run::Run;

@@ -1,18 +1,24 @@
 //! From logits to the next token, and on to a continuation.
+//!
+//! A token is drawn as a race: every token i that stands receives e_i, exponentially distributed, and the one with the
+//! largest `logit_i / temperature − ln e_i` wins, which happens with exactly its probability. The e_i come from a counter
+//! generator: a function of seed, position and token, without a state that moves. So the same seed draws the same token at
+//! the same position on every machine and on the GPU (`shaders/shared/draw.wgsl`, the twin), whether a continuation was
+//! made in one go, in bursts, or taken up again later.
 
 use super::config::Config;
 use crate::{Error, Result};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 /// How a token is drawn from logits.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sampling {
     /// Divides the logits; 0 takes the likeliest token.
     pub temperature: f32,
-    /// Only this many likeliest tokens; 0 keeps all.
+    /// Only this many likeliest tokens, and those that equal the last of them; 0 keeps all.
     pub top_k: usize,
-    /// Only the likeliest tokens that together reach this probability; 1 keeps all.
+    /// Only the likeliest tokens that together reach this probability, and those that equal the last; 1 keeps all.
     pub top_p: f32,
     /// Seed of the draws.
     pub seed: u64,
@@ -25,15 +31,12 @@ impl Default for Sampling {
     }
 }
 
-/// Draws tokens; the same seed and logits give the same tokens on every machine.
-#[derive(Debug, Clone)]
-pub struct Sampler {
-    sampling: Sampling,
-    rng: ChaCha8Rng,
-}
+/// Draws tokens with checked settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampler(Sampling);
 
 impl Sampler {
-    /// A sampler at the start of its stream.
+    /// A sampler.
     ///
     /// # Errors
     /// [`Error::Param`] when the temperature is negative or `top_p` lies outside 0..=1.
@@ -48,42 +51,83 @@ impl Sampler {
         if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
             return refuse("top_p", "lie above 0 and not above 1", sampling.top_p);
         }
-        Ok(Self { sampling, rng: ChaCha8Rng::seed_from_u64(sampling.seed) })
+        Ok(Self(sampling))
     }
 
-    /// The next token given `logits` `[V]`; of equal logits the lowest id counts as likelier.
-    pub fn pick(&mut self, logits: &[f32]) -> u32 {
-        let Sampling { temperature, top_k, top_p, .. } = self.sampling;
+    /// The settings.
+    pub fn sampling(&self) -> Sampling {
+        self.0
+    }
+
+    /// The token for `position`, its place in the sequence, given `logits` `[V]`; of equal ones the lowest id wins.
+    pub fn pick(&self, logits: &[f32], position: usize) -> u32 {
+        let Sampling { temperature, seed, .. } = self.0;
         if temperature == 0.0 {
             return likeliest(logits);
         }
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a])); // stable, so equal logits stay in order of id
-        if top_k > 0 {
-            order.truncate(top_k);
-        }
-        let most = order.first().map_or(0.0, |first| logits[*first]);
-        let weights: Vec<f64> = order.iter().map(|id| f64::from((logits[*id] - most) / temperature).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        // The nucleus ends with the token that reaches top_p.
-        let mut nucleus = 0.0;
-        let mut kept = 0;
-        for weight in &weights {
-            nucleus += weight;
-            kept += 1;
-            if nucleus >= f64::from(top_p) * total {
-                break;
+        let least = self.least(logits);
+        let mut best = (0, f32::NEG_INFINITY);
+        for (id, logit) in (0..).zip(logits).filter(|(_, logit)| **logit >= least) {
+            let score = logit / temperature - exponential(bits(seed, position as u32, id)).ln();
+            if score > best.1 {
+                best = (id, score);
             }
         }
-        let mut left = (f64::from(self.rng.next_u32()) + 0.5) / 4_294_967_296.0 * nucleus;
-        for (id, weight) in order.iter().zip(&weights).take(kept) {
-            left -= weight;
-            if left <= 0.0 {
-                return *id as u32;
-            }
-        }
-        order.get(kept.saturating_sub(1)).map_or(0, |id| *id as u32)
+        best.0
     }
+
+    /// The smallest logit that may be drawn.
+    fn least(&self, logits: &[f32]) -> f32 {
+        let Sampling { temperature, top_k, top_p, .. } = self.0;
+        let down = |a: &f32, b: &f32| b.total_cmp(a);
+        let mut sorted = logits.to_vec();
+        if top_k > 0 && top_k < sorted.len() {
+            let least = *sorted.select_nth_unstable_by(top_k - 1, down).1;
+            sorted.retain(|logit| *logit >= least);
+        }
+        let lowest = sorted.iter().copied().fold(f32::INFINITY, f32::min);
+        if top_p >= 1.0 {
+            return lowest;
+        }
+        sorted.sort_unstable_by(down);
+        let most = sorted.first().copied().unwrap_or(0.0);
+        let weight = |logit: &f32| f64::from((logit - most) / temperature).exp();
+        let wanted = f64::from(top_p) * sorted.iter().map(weight).sum::<f64>();
+        let mut mass = 0.0;
+        let reaches = |logit: &&f32| {
+            mass += weight(logit);
+            mass >= wanted
+        };
+        sorted.iter().find(reaches).copied().unwrap_or(lowest)
+    }
+}
+
+/// 32 random bits for a token at a position: pcg4d of Jarzynski and Olano (Hash Functions for GPU Rendering, 2020).
+fn bits(seed: u64, position: u32, id: u32) -> u32 {
+    let mut v =
+        [id, position, seed as u32, (seed >> 32) as u32].map(|x| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let mix = |v: &mut [u32; 4]| {
+        v[0] = v[0].wrapping_add(v[1].wrapping_mul(v[3]));
+        v[1] = v[1].wrapping_add(v[2].wrapping_mul(v[0]));
+        v[2] = v[2].wrapping_add(v[0].wrapping_mul(v[1]));
+        v[3] = v[3].wrapping_add(v[1].wrapping_mul(v[2]));
+    };
+    mix(&mut v);
+    v = v.map(|x| x ^ (x >> 16));
+    mix(&mut v);
+    v[0]
+}
+
+/// −ln(1 − t) for t uniform in (0, 1): exponentially distributed. Who wins the race has a small t, where a logarithm near
+/// one would lose every digit on a GPU; there it is the series of 2·artanh(t / (2 − t)).
+fn exponential(bits: u32) -> f32 {
+    let t = ((bits >> 9) as f32 + 0.5) / 8_388_608.0;
+    if t > 0.5 {
+        return -(1.0 - t).ln();
+    }
+    let z = t / (2.0 - t);
+    let s = z * z;
+    2.0 * z * (1.0 + s * (1.0 / 3.0 + s * (0.2 + s * (1.0 / 7.0 + s * (1.0 / 9.0 + s / 11.0)))))
 }
 
 /// The id of the largest logit, the lowest of equals.
@@ -107,13 +151,13 @@ pub async fn generate(
     config: &Config,
     prompt: &[u32],
     count: usize,
-    sampler: &mut Sampler,
+    sampler: &Sampler,
     mut logits: impl AsyncFnMut(&[u32]) -> Result<Vec<f32>>,
 ) -> Result<Vec<u32>> {
     let mut tokens = prompt.to_vec();
     while tokens.len() < prompt.len() + count && tokens.len() < config.context {
-        let next = sampler.pick(&logits(&tokens).await?);
-        if Some(next) == config.eos || Some(next) == config.bos {
+        let next = sampler.pick(&logits(&tokens).await?, tokens.len());
+        if config.ends(next) {
             break;
         }
         tokens.push(next);

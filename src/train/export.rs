@@ -128,9 +128,9 @@ fn continuation(
     let stack = Stack::new("a", &[])?;
     let mut decoder = model.decoder(&stack, 0);
     let prompt = tokenizer.encode(prompt, true)?;
-    let mut sampler = Sampler::new(sampling)?;
+    let sampler = Sampler::new(sampling)?;
     let logits = async |tokens: &[u32]| decoder.logits(tokens);
-    let ids = pollster::block_on(generate(model.config(), &prompt, SAMPLE_TOKENS, &mut sampler, logits))?;
+    let ids = pollster::block_on(generate(model.config(), &prompt, SAMPLE_TOKENS, &sampler, logits))?;
     tokenizer.decode(&ids)
 }
 

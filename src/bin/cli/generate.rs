@@ -1,17 +1,15 @@
 //! `attnscope generate`: a continuation.
 
 use super::print;
-use attnscope::engine::{Choice, Engine, Forward, Request};
+use attnscope::engine::{Choice, End, Engine};
 use attnscope::experiment::link;
-use attnscope::hook::Selection;
 use attnscope::mechanism::Stack;
-use attnscope::model::sample::{Sampler, Sampling, generate};
+use attnscope::model::sample::Sampling;
 use attnscope::model::{Files, load};
-use attnscope::outcome::{EngineFacts, Tier};
+use attnscope::outcome::EngineFacts;
 use attnscope::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// What `generate` can be told.
 #[derive(clap::Args)]
@@ -54,52 +52,56 @@ pub struct Args {
     stack: String,
 }
 
-/// Continues the prompt and prints text or JSON.
+/// Continues the prompt and prints text or JSON; text comes as it is drawn.
 pub fn command(args: &Args, json: bool) -> Result<()> {
+    pollster::block_on(run(args, json))
+}
+
+async fn run(args: &Args, json: bool) -> Result<()> {
     let panes = link::read(&format!("a={}", args.stack))?.experiment.panes;
     let stack = Stack::new("a", panes.first().map_or(&[][..], |pane| &pane.stack))?;
-    let mut sampler = Sampler::new(args.sampling())?;
-    let mut engine = pollster::block_on(args.open())?;
+    let mut engine = args.open().await?;
     let prompt = engine.tokenizer().encode(&args.prompt, !args.no_bos)?;
-    let config = engine.config().clone();
     if prompt.is_empty() {
         return Err(Error::parse("prompt", "there is no token to continue; type some text or leave out --no-bos"));
     }
-    if prompt.len() > config.context {
-        return Err(Error::Param {
-            who: "generate".into(),
-            key: "prompt".into(),
-            expected: format!("fit the model's context of {} tokens", config.context),
-            came: format!("{} tokens long", prompt.len()),
-        });
-    }
-    let start = Instant::now();
-    let generated = if engine.facts().tier == Tier::Cpu {
-        let mut decoder = engine.processor().decoder(&stack, 0);
-        let logits = async |tokens: &[u32]| decoder.logits(tokens);
-        pollster::block_on(generate(&config, &prompt, args.tokens, &mut sampler, logits))?
-    } else {
-        let logits = async |tokens: &[u32]| {
-            let request = Request { tokens, stack: &stack, seed: 0, wants: Selection::default() };
-            let logits = engine.forward(request).await?.logits;
-            Ok(logits.at(tokens.len() - 1).to_vec())
-        };
-        pollster::block_on(generate(&config, &prompt, args.tokens, &mut sampler, logits))?
-    };
-    let millis = start.elapsed().as_secs_f32() * 1e3;
-    let text = engine.tokenizer().decode(&generated)?;
+    let mut generation = engine.generate(stack, &prompt, args.sampling(), 0).await?;
+    let (mut millis, mut shown) = (0.0, args.prompt.clone());
     if !json {
-        return print::line(&format!("{}{text}", args.prompt));
+        print::part(&shown)?;
+    }
+    while generation.drawn().len() < args.tokens && generation.end().is_none() {
+        let most = args.tokens - generation.drawn().len();
+        millis += engine.burst(&mut generation, most.min(BURST)).await?.millis;
+        if !json {
+            // A token can be part of a letter, so the text is taken from all of them.
+            let text = format!("{}{}", args.prompt, engine.tokenizer().decode(generation.drawn())?);
+            if let Some(new) = text.strip_prefix(&shown).filter(|new| !new.ends_with('\u{fffd}')) {
+                print::part(new)?;
+                shown = text;
+            }
+        }
+    }
+    if !json {
+        let whole = format!("{}{}", args.prompt, engine.tokenizer().decode(generation.drawn())?);
+        print::line(whole.strip_prefix(&shown).unwrap_or_default())?;
+        generation.end().and_then(|end| end.notice()).iter().for_each(|notice| print::complain(notice));
+        return Ok(());
     }
     print::json_line(&Continuation {
         engine: engine.facts(),
-        tokens_per_second: 1e3 * generated.len() as f32 / millis,
         prompt_ids: prompt,
-        generated_ids: generated,
-        text,
+        generated_ids: generation.drawn().to_vec(),
+        text: engine.tokenizer().decode(generation.drawn())?,
+        end: generation.end(),
+        prompt_millis: generation.prompt_millis(),
         millis,
+        tokens_per_second: 1e3 * generation.drawn().len() as f32 / millis.max(f32::MIN_POSITIVE),
     })
 }
+
+/// Most tokens of one burst.
+const BURST: usize = 32;
 
 /// What `generate --json` prints.
 #[derive(Serialize)]
@@ -109,6 +111,11 @@ struct Continuation {
     generated_ids: Vec<u32>,
     /// The generated tokens alone.
     text: String,
+    /// Why it ended before as many tokens as were asked for.
+    end: Option<End>,
+    /// Time of reading the prompt.
+    prompt_millis: f32,
+    /// Time of the bursts.
     millis: f32,
     tokens_per_second: f32,
 }

@@ -6,8 +6,13 @@ use std::io::{ErrorKind, Write};
 
 /// One line of text on standard output.
 pub fn line(text: &str) -> Result<()> {
+    part(&format!("{text}\n"))
+}
+
+/// Text on standard output that is seen at once, without an end of line.
+pub fn part(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}") {
+    match write!(out, "{text}").and_then(|()| out.flush()) {
         // `attnscope … | head` closes the pipe when it has seen enough.
         Err(problem) if problem.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|problem| Error::file("standard output", problem)),

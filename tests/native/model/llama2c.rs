@@ -56,8 +56,8 @@ pub async fn check_generations(loaded: &Loaded, mut logits: impl AsyncFnMut(&[u3
     for case in cases {
         let prompt = loaded.tokenizer.encode(case["prompt"].as_str().unwrap(), true).unwrap();
         assert_eq!(prompt, ids(&case["prompt_ids"]), "{}", case["prompt"]);
-        let mut sampler = Sampler::new(Sampling::default()).unwrap();
-        let came = generate(&loaded.config, &prompt, 200, &mut sampler, &mut logits).await.unwrap();
+        let sampler = Sampler::new(Sampling::default()).unwrap();
+        let came = generate(&loaded.config, &prompt, 200, &sampler, &mut logits).await.unwrap();
         assert_eq!(came, ids(&case["generated_ids"]), "{}", case["prompt"]);
         let text = loaded.tokenizer.decode(&[prompt, came].concat()).unwrap();
         assert_eq!(text, case["full_text"].as_str().unwrap());

@@ -5,16 +5,19 @@ use attnscope::model::sample::{Sampler, Sampling, likeliest};
 const LOGITS: [f32; 5] = [0.5, 2.0, -1.0, 2.0, 1.0];
 
 fn draws(sampling: Sampling, count: usize) -> Vec<u32> {
-    let mut sampler = Sampler::new(sampling).unwrap();
-    (0..count).map(|_| sampler.pick(&LOGITS)).collect()
+    let sampler = Sampler::new(sampling).unwrap();
+    (0..count).map(|position| sampler.pick(&LOGITS, position)).collect()
 }
 
 #[test]
 fn greedy_takes_the_first_of_equals() {
     assert_eq!(likeliest(&LOGITS), 1);
     let hot = Sampling { temperature: 1.0, ..Sampling::default() };
-    for sampling in [Sampling::default(), Sampling { top_k: 1, ..hot }, Sampling { top_p: 1e-6, ..hot }] {
-        assert!(draws(sampling, 50).iter().all(|id| *id == 1), "{sampling:?}");
+    assert!(draws(Sampling::default(), 50).iter().all(|id| *id == 1));
+    // Equals stand or fall together, and both are drawn.
+    for sampling in [Sampling { top_k: 1, ..hot }, Sampling { top_p: 1e-6, ..hot }] {
+        let came = draws(sampling, 50);
+        assert!(came.iter().all(|id| [1, 3].contains(id)) && came.contains(&1) && came.contains(&3), "{sampling:?}");
     }
 }
 
@@ -40,6 +43,28 @@ fn the_seed_decides() {
     let sampling = Sampling { temperature: 1.0, seed: 3, ..Sampling::default() };
     assert_eq!(draws(sampling, 40), draws(sampling, 40));
     assert_ne!(draws(sampling, 40), draws(Sampling { seed: 4, ..sampling }, 40));
+}
+
+/// A draw depends on seed, position and token alone: what makes bursts and other engines draw the same.
+#[test]
+fn a_position_draws_the_same_whenever_it_is_asked() {
+    let sampler = Sampler::new(Sampling { temperature: 1.0, seed: 1 << 40, ..Sampling::default() }).unwrap();
+    let whole: Vec<u32> = (0..40).map(|position| sampler.pick(&LOGITS, position)).collect();
+    let backwards: Vec<u32> = (0..40).rev().map(|position| sampler.pick(&LOGITS, position)).collect();
+    assert!(whole.iter().eq(backwards.iter().rev()));
+    // The upper half of the seed counts.
+    assert_ne!(whole, draws(Sampling { temperature: 1.0, ..Sampling::default() }, 40));
+}
+
+/// The winner of the race is decided by small exponentials; a generator that never makes one would cut the tail off.
+#[test]
+fn rare_tokens_are_drawn_as_often_as_they_should() {
+    let mut logits = vec![0.0; 2000];
+    logits[0] = (1999.0f32 * 99.0).ln(); // all others together have 1 %
+    let sampler = Sampler::new(Sampling { temperature: 1.0, seed: 5, ..Sampling::default() }).unwrap();
+    let rare = (0..20_000).filter(|position| sampler.pick(&logits, *position) != 0).count();
+    // Four standard deviations of a binomial of mean 200.
+    assert!((143..=257).contains(&rare), "{rare}");
 }
 
 #[test]

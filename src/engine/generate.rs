@@ -1,0 +1,191 @@
+//! Continuations, burst by burst: the streaming side of the engine.
+//!
+//! ```text
+//! let mut generation = engine.generate(stack, &prompt, sampling, seed).await?;   reads the prompt
+//! loop {
+//!     let burst = engine.burst(&mut generation, 16).await?;                      at most 16 tokens, at most about a frame
+//!     show(burst.tokens, burst.millis);
+//!     if burst.end.is_some() { break }                                           end.notice(): one sentence, or none
+//! }
+//! ```
+//!
+//! A [`Generation`] does not borrow the engine, so a worker keeps both and drives it between messages: *stop* is to ask for
+//! no further burst, *step* is to ask for a burst of one. What a burst has computed is never lost: the next one goes on
+//! behind it, on the GPU from its cache, on the processor from its own. When the GPU fails, the processor reads the tokens
+//! so far and goes on; since a draw depends on seed and position alone, the continuation is the same.
+
+use super::{Engine, Forward, Request};
+use crate::hook::{HookPoint, Selection, Site};
+use crate::mechanism::Stack;
+use crate::model::Seen;
+use crate::model::sample::{Sampler, Sampling};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+/// On the processor a burst ends with the token that passes this time, two frames.
+const BURST_MILLIS: f32 = 33.0;
+
+/// A continuation under way.
+pub struct Generation {
+    stack: Stack,
+    seed: u64,
+    sampler: Sampler,
+    /// Tokens of the prompt, then those drawn.
+    tokens: Vec<u32>,
+    prompt: usize,
+    prompt_millis: f32,
+    end: Option<End>,
+    on: On,
+}
+
+/// What computes a continuation, with what it has kept.
+enum On {
+    /// The burn model; logits behind the last token, where they are known already.
+    Processor(Box<Seen>, Option<Vec<f32>>),
+}
+
+/// Tokens that came together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Burst {
+    /// The tokens, without the one that ends a document.
+    pub tokens: Vec<u32>,
+    /// Measured time from the call to its answer, the draws and the readback included.
+    pub millis: f32,
+    /// Why nothing follows, where nothing does.
+    pub end: Option<End>,
+}
+
+/// Why a continuation ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The model drew the token that ends a document, or the one that begins another.
+    Document,
+    /// The context holds no further token.
+    Full {
+        /// Tokens it holds.
+        context: usize,
+    },
+}
+
+impl End {
+    /// What the visitor is told, where it is not the natural end.
+    pub fn notice(&self) -> Option<String> {
+        match self {
+            End::Document => None,
+            End::Full { context } => {
+                Some(format!("the context of {context} tokens is full, so the continuation stops here"))
+            }
+        }
+    }
+}
+
+impl Generation {
+    /// Tokens of the prompt, then those drawn so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The tokens drawn so far.
+    pub fn drawn(&self) -> &[u32] {
+        self.tokens.get(self.prompt..).unwrap_or(&[])
+    }
+
+    /// Measured time of reading the prompt.
+    pub fn prompt_millis(&self) -> f32 {
+        self.prompt_millis
+    }
+
+    /// Why it ended, where it did.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+}
+
+impl Engine {
+    /// Begins a continuation of `prompt` under `stack`; `seed` fills inputs nobody learned. The prompt is read here.
+    ///
+    /// # Errors
+    /// [`Error::Param`] for sampling that makes no sense and for a prompt that is empty, longer than the context or of
+    /// unknown tokens; those of the engine.
+    pub async fn generate(
+        &mut self,
+        stack: Stack,
+        prompt: &[u32],
+        sampling: Sampling,
+        seed: u64,
+    ) -> Result<Generation> {
+        let sampler = Sampler::new(sampling)?;
+        self.runner.cpu.check_tokens(prompt, 0)?;
+        let start = Instant::now();
+        let on = self.on_processor(&stack, seed, prompt)?;
+        let prompt_millis = start.elapsed().as_secs_f32() * 1e3;
+        let (tokens, length) = (prompt.to_vec(), prompt.len());
+        Ok(Generation { stack, seed, sampler, tokens, prompt: length, prompt_millis, end: None, on })
+    }
+
+    /// The next tokens, at most `most`, fewer where that would take longer than a frame or two, at least one unless it has
+    /// ended.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when a logit is not finite, naming the layer where that began; those of the engine.
+    pub async fn burst(&mut self, generation: &mut Generation, most: usize) -> Result<Burst> {
+        let start = Instant::now();
+        let millis = || start.elapsed().as_secs_f32() * 1e3;
+        let first = generation.tokens.len();
+        while generation.end.is_none() && generation.tokens.len() < first + most {
+            self.step_on_processor(generation).await?;
+            if millis() > BURST_MILLIS {
+                break;
+            }
+        }
+        let tokens = generation.tokens.get(first..).unwrap_or(&[]).to_vec();
+        Ok(Burst { tokens, millis: millis(), end: generation.end })
+    }
+
+    fn on_processor(&self, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<On> {
+        let mut seen = Box::new(Seen::default());
+        let logits = self.runner.cpu.decode(&mut seen, stack, seed, tokens)?;
+        Ok(On::Processor(seen, Some(logits)))
+    }
+
+    /// Draws one token, or says why there is none.
+    async fn step_on_processor(&mut self, generation: &mut Generation) -> Result<()> {
+        let Generation { stack, seed, sampler, tokens, end, on, .. } = generation;
+        if tokens.len() >= self.config.context {
+            *end = Some(End::Full { context: self.config.context });
+            return Ok(());
+        }
+        let On::Processor(seen, known) = on;
+        let logits = match known.take() {
+            Some(logits) => logits,
+            None => self.runner.cpu.decode(seen, stack, *seed, tokens)?,
+        };
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(self.not_finite(stack, *seed, tokens).await);
+        }
+        let next = sampler.pick(&logits, tokens.len());
+        match self.config.ends(next) {
+            true => *end = Some(End::Document),
+            false => tokens.push(next),
+        }
+        Ok(())
+    }
+
+    /// Where numbers stopped being finite: one more pass that looks at the residual stream of every layer.
+    async fn not_finite(&mut self, stack: &Stack, seed: u64, tokens: &[u32]) -> Error {
+        let wants = Selection::sites(&[Site::ResidPre, Site::ResidPost]);
+        let captures = match self.runner.cpu.forward(Request { tokens, stack, seed, wants }).await {
+            Ok(pass) => pass.captures,
+            Err(error) => return error,
+        };
+        let points = [HookPoint::new(0, Site::ResidPre)].into_iter();
+        let mut points = points.chain((0..self.config.layers).map(|layer| HookPoint::new(layer, Site::ResidPost)));
+        let bad =
+            |at: &HookPoint| captures.values.get(at).is_some_and(|x| x.data.iter().any(|value| !value.is_finite()));
+        let tensor = points.find(bad).unwrap_or(HookPoint::new(0, Site::Logits)).to_string();
+        let problem = format!("is the first that is not finite after {} tokens; generation stops", tokens.len());
+        Error::Tensor { file: "model".into(), tensor, problem }
+    }
+}
