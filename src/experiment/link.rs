@@ -2,6 +2,11 @@
 //!
 //! Model, prompt and panes always stand in the link; everything else only where it differs from its default. Unknown
 //! keys are reported, not dropped in silence and not fatal, so that links of newer versions still open.
+//!
+//! The version names the form. 1 is the readable one; 2 holds the same text compressed under the key `z`, and is written
+//! when the readable one would be longer than [`LONGEST_READABLE`]. Whatever stands beside `z` is read after it.
+
+mod pack;
 
 use super::{Chip, Experiment, PANE_NAMES, Pane, View};
 use crate::{Error, Result};
@@ -28,6 +33,9 @@ const RESERVED: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
+/// A readable link of more characters than this is compressed.
+pub const LONGEST_READABLE: usize = 2048;
+
 /// A parsed link, and what in it was not understood.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opened {
@@ -39,11 +47,22 @@ pub struct Opened {
 
 /// The hash, without `#`.
 pub fn write(experiment: &Experiment) -> String {
-    let mut parts = vec![
-        ("v".to_string(), experiment.version.to_string()),
-        ("m".into(), experiment.model.clone()),
-        ("p".into(), experiment.prompt.clone()),
-    ];
+    let parts = parts(experiment);
+    let readable = join(&parts, |value| utf8_percent_encode(value, RESERVED).to_string());
+    if readable.len() <= LONGEST_READABLE {
+        return format!("v=1&{readable}");
+    }
+    let packed = pack::pack(&join(&parts, |value| value.replace('%', "%25").replace('&', "%26")));
+    format!("v=2&z={packed}")
+}
+
+fn join(parts: &[(String, String)], encode: impl Fn(&str) -> String) -> String {
+    parts.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect::<Vec<_>>().join("&")
+}
+
+/// Keys and values of everything but the version.
+fn parts(experiment: &Experiment) -> Vec<(String, String)> {
+    let mut parts = vec![("m".to_string(), experiment.model.clone()), ("p".into(), experiment.prompt.clone())];
     if !experiment.bos {
         parts.push(("bos".into(), "0".into()));
     }
@@ -54,8 +73,7 @@ pub fn write(experiment: &Experiment) -> String {
         parts.push((name.to_string(), pane.stack.iter().map(write_chip).collect::<Vec<_>>().join(",")));
     }
     parts.extend(write_view(&experiment.view));
-    let encode = |(key, value): &(String, String)| format!("{key}={}", utf8_percent_encode(value, RESERVED));
-    parts.iter().map(encode).collect::<Vec<_>>().join("&")
+    parts
 }
 
 fn write_chip(chip: &Chip) -> String {
@@ -66,16 +84,30 @@ fn write_chip(chip: &Chip) -> String {
 /// Reads a hash, with or without `#`.
 ///
 /// # Errors
-/// [`Error::Parse`] for a newer version, a broken escape, or a value of a known key that cannot be read.
+/// [`Error::Parse`] for a newer version, a broken escape, a compressed part that is damaged, or a value of a known key
+/// that cannot be read.
 pub fn read(hash: &str) -> Result<Opened> {
+    let hash = hash.trim_start_matches('#');
+    let parts = || hash.split('&').filter(|part| !part.is_empty());
+    if !parts().any(|part| part == "v=2") {
+        return read_readable(hash);
+    }
+    let packed = parts().find_map(|part| part.strip_prefix("z="));
+    let packed = packed.ok_or_else(|| Error::parse("link", "the part z is missing; copy it once more, as a whole"))?;
+    let beside = parts().filter(|part| *part != "v=2" && !part.starts_with("z="));
+    let all: Vec<String> = [pack::unpack(packed)?].into_iter().chain(beside.map(str::to_string)).collect();
+    read_readable(&all.join("&"))
+}
+
+fn read_readable(hash: &str) -> Result<Opened> {
     let mut experiment = Experiment::default();
     // The default example has a pin of its own; a link that names none means the plain view.
-    if !hash.trim_start_matches('#').is_empty() {
+    if !hash.is_empty() {
         experiment.view = View::default();
     }
     let mut notices = Vec::new();
     let mut panes: Vec<Pane> = Vec::new();
-    for part in hash.trim_start_matches('#').split('&').filter(|part| !part.is_empty()) {
+    for part in hash.split('&').filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let value =
             percent_decode_str(value).decode_utf8().map_err(|_| Error::parse("link", format!("{key} is not UTF-8")))?;

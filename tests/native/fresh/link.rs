@@ -24,7 +24,9 @@ fn text() -> impl Strategy<Value = String> {
         "\\PC{0,12}",
         any::<char>().prop_map(String::from),
     ];
-    prop::collection::vec(nasty, 0..24).prop_map(|parts| parts.concat())
+    // Short enough to stay readable, or long enough to be compressed.
+    (prop::collection::vec(nasty, 0..24), prop_oneof![4 => Just(1usize), 1 => 2usize..80])
+        .prop_map(|(parts, times)| parts.concat().repeat(times))
 }
 
 fn word() -> impl Strategy<Value = String> {
@@ -97,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_can_stand_in_the_address_bar(hash in "\\PC{0,80}", part in "(v|m|p|a|b|q|pin|eps|seed|wall)=[a-z0-9(),:%&=.-]{0,40}") {
+    fn anything_can_stand_in_the_address_bar(hash in "\\PC{0,80}", part in "(v|m|p|a|b|q|pin|eps|seed|wall|v=2&z)=[a-z0-9(),:%&=.-]{0,40}") {
         // It may be refused, but with a reason, and never by a panic.
         for hash in [hash.clone(), part.clone(), format!("{part}&{hash}")] {
             if let Err(error) = link::read(&hash) {
@@ -120,7 +122,42 @@ fn two_thousand_tokens_fit() {
     let experiment = Experiment { prompt, ..Experiment::default() };
     let hash = link::write(&experiment);
     assert!(is_safe(&hash));
+    assert!(hash.starts_with("v=2&z=") && hash.len() < link::LONGEST_READABLE, "{}", hash.len());
     assert_eq!(link::read(&hash).unwrap().experiment, experiment);
+}
+
+#[test]
+fn links_written_before_there_were_compressed_ones_open() {
+    let old = "v=1&m=stories-3m&p=Tom%20%26%20Ann%20%3D%2050%25%20%2B%20%231&bos=0&seed=7&a=softmax\
+               &b=streaming_window(sinks:4,window:16),softmax&pin=L3H2&q=5&k=1&show=value_weighted&scale=sqrt&tab=roles\
+               &metric=entropy&order=sorted&wall=1&eps=0.25&pos=2&paper=alibi";
+    let opened = link::read(old).unwrap();
+    assert_eq!(opened.notices, Vec::<String>::new());
+    let Experiment { prompt, bos, panes, view, seed, .. } = opened.experiment.clone();
+    assert_eq!((prompt.as_str(), bos, seed), ("Tom & Ann = 50% + #1", false, 7));
+    let window = Chip::new("streaming_window").with("sinks", 4.0).with("window", 16.0);
+    assert_eq!(panes, [Pane { stack: vec![Chip::new("softmax")] }, Pane { stack: vec![window, Chip::new("softmax")] }]);
+    assert_eq!((view.pin, view.query, view.key), (Head { layer: 3, head: 2 }, Some(5), Some(1)));
+    assert_eq!((view.quantity, view.scale, view.tab), (Quantity::ValueWeighted, Scale::Sqrt, Tab::Roles));
+    assert_eq!((view.metric, view.order, view.wall, view.epsilon), (Metric::Entropy, Order::Sorted, 1, 0.25));
+    assert_eq!((view.position, view.paper.as_str()), (2, "alibi"));
+    // What is short is written as it always was.
+    assert_eq!(link::write(&opened.experiment), old);
+}
+
+#[test]
+fn a_compressed_link_that_was_cut_or_changed_is_refused_and_parts_beside_it_are_read() {
+    let experiment = Experiment { prompt: "over and out, ".repeat(400), ..Experiment::default() };
+    let hash = link::write(&experiment);
+    for end in [6, 7, hash.len() / 2, hash.len() - 1] {
+        assert_eq!(link::read(&hash[..end]).unwrap_err().code(), "parse", "cut after {end}");
+    }
+    let other = if hash.as_bytes()[40] == b'A' { 'B' } else { 'A' };
+    assert_eq!(link::read(&format!("{}{other}{}", &hash[..40], &hash[41..])).unwrap_err().code(), "parse");
+    let opened = link::read(&format!("#{hash}&pin=L2H1&zoom=3")).unwrap();
+    assert_eq!(opened.experiment.view.pin, Head { layer: 2, head: 1 });
+    assert_eq!(opened.experiment.prompt, experiment.prompt);
+    assert_eq!(opened.notices.len(), 1);
 }
 
 #[test]
@@ -136,5 +173,7 @@ fn links_of_newer_versions_open_as_far_as_they_are_understood() {
     assert_eq!(opened.experiment.prompt, "One");
     assert_eq!(opened.notices.len(), 1);
     assert!(opened.notices[0].contains("zoom"), "{:?}", opened.notices);
-    assert_eq!(link::read("v=2").unwrap_err().code(), "parse");
+    for refused in ["v=2", "v=3", "v=2&z=", "v=2&z=%", "v=2&m=stories-3m"] {
+        assert_eq!(link::read(refused).unwrap_err().code(), "parse", "{refused}");
+    }
 }
