@@ -47,6 +47,8 @@ pub mod hook;
 #[cfg(feature = "contract")]
 pub mod outcome;
 #[cfg(feature = "contract")]
+pub mod papers;
+#[cfg(feature = "contract")]
 pub mod shape;
 #[cfg(feature = "contract")]
 pub mod spec;

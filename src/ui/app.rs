@@ -3,7 +3,9 @@
 use super::difference::Difference;
 use super::notices::{Notices, Status};
 use super::pane::{AddPane, PaneView};
+use super::papers::Papers;
 use super::prompt::Prompt;
+use super::route::Page;
 use super::stage::Stage;
 use super::stage::scene::{other_pane, pane_letter};
 use super::stage::wall::HeadWall;
@@ -13,11 +15,20 @@ use super::theme;
 use super::topbar::TopBar;
 use leptos::prelude::*;
 
-/// The whole page.
+/// The page of the address.
 #[component]
 pub fn App() -> impl IntoView {
+    match Page::here() {
+        Page::Playground => view! { <Playground/> }.into_any(),
+        Page::Papers => view! { <Papers/> }.into_any(),
+    }
+}
+
+/// One prompt, several variants.
+#[component]
+fn Playground() -> impl IntoView {
     let store = Store::provide();
-    theme::follow_system(store);
+    theme::follow_system(store.dark);
     let help = RwSignal::new(false);
     // What a narrow page shows of the columns; it belongs to the device, not to the experiment.
     let shown = RwSignal::new("a");

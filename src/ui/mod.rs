@@ -3,7 +3,8 @@
 //! | Part | Idea |
 //! |---|---|
 //! | [`store`] | the one experiment on screen, the newest outcome, and the engine behind both |
-//! | [`app`] | the frame: bar, prompt, panes, stage, side column |
+//! | [`route`], [`app`] | which page the address names; the frame of the playground: bar, prompt, panes, stage, side column |
+//! | [`papers`] | the catalogue: what each paper claims, and what of it runs here |
 //! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
 //! | [`prompt`] | the text and the tokens it became |
 //! | [`pane`], [`stack`], [`controls`] | one variant: its mechanisms, their generated controls, what it makes of the prompt |
@@ -22,7 +23,9 @@ pub mod icons;
 pub mod notices;
 pub mod overlay;
 pub mod pane;
+pub mod papers;
 pub mod prompt;
+pub mod route;
 pub mod stack;
 pub mod stage;
 pub mod store;

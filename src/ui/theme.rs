@@ -2,7 +2,7 @@
 //!
 //! `www/theme.js` applies it before the first paint; this changes it afterwards.
 
-use super::store::Store;
+use super::icons::{Glyph, Icon};
 use gloo::events::EventListener;
 use leptos::prelude::*;
 
@@ -41,12 +41,12 @@ impl Choice {
     }
 
     /// Remembers and applies it.
-    pub fn apply(self, store: Store) {
+    pub fn apply(self, dark: RwSignal<bool>) {
         // Storage may be closed to us, in a private window or a frame; then the choice lasts as long as the page.
         if let Some(storage) = storage() {
             let _ = storage.set_item(KEY, self.word());
         }
-        show(store, self);
+        show(dark, self);
     }
 }
 
@@ -56,25 +56,25 @@ pub fn is_dark() -> bool {
 }
 
 /// Follows the system as long as the visitor has chosen nothing.
-pub fn follow_system(store: Store) {
+pub fn follow_system(dark: RwSignal<bool>) {
     let Ok(Some(query)) = window().match_media(QUERY) else { return };
-    let listener = EventListener::new(&query, "change", move |_| show(store, Choice::remembered()));
+    let listener = EventListener::new(&query, "change", move |_| show(dark, Choice::remembered()));
     // For as long as the page lives.
     listener.forget();
 }
 
 const QUERY: &str = "(prefers-color-scheme: dark)";
 
-fn show(store: Store, choice: Choice) {
-    let dark = match choice {
+fn show(dark: RwSignal<bool>, choice: Choice) {
+    let is_dark = match choice {
         Choice::Auto => window().match_media(QUERY).ok().flatten().is_some_and(|query| query.matches()),
         Choice::Light => false,
         Choice::Dark => true,
     };
     if let Some(root) = root() {
-        let _ = root.set_attribute("data-theme", if dark { "dark" } else { "light" });
+        let _ = root.set_attribute("data-theme", if is_dark { "dark" } else { "light" });
     }
-    store.dark.set(dark);
+    dark.set(is_dark);
 }
 
 fn root() -> Option<web_sys::Element> {
@@ -83,4 +83,37 @@ fn root() -> Option<web_sys::Element> {
 
 fn storage() -> Option<web_sys::Storage> {
     window().local_storage().ok().flatten()
+}
+
+/// Goes round the three choices.
+#[component]
+pub fn ThemeButton(
+    /// What the visitor chose.
+    choice: RwSignal<Choice>,
+    /// Whether the page is dark.
+    dark: RwSignal<bool>,
+) -> impl IntoView {
+    let next = move |_| {
+        choice.update(|choice| {
+            *choice = match *choice {
+                Choice::Auto => Choice::Light,
+                Choice::Light => Choice::Dark,
+                Choice::Dark => Choice::Auto,
+            }
+        });
+        choice.get_untracked().apply(dark);
+    };
+    let icon = Signal::derive(move || match choice.get() {
+        Choice::Auto => Icon::ThemeAuto,
+        Choice::Light => Icon::ThemeLight,
+        Choice::Dark => Icon::ThemeDark,
+    });
+    let label = move || match choice.get() {
+        Choice::Auto => "Theme: as the system. Switch to light.",
+        Choice::Light => "Theme: light. Switch to dark.",
+        Choice::Dark => "Theme: dark. Switch to the system's.",
+    };
+    view! {
+        <button class="btn icon" data-test="theme" data-choice=move || choice.get().word() title=label aria-label=label on:click=next><Glyph icon/></button>
+    }
 }

@@ -4,8 +4,9 @@ use super::about::About;
 use super::format;
 use super::help::Help;
 use super::icons::{Glyph, Icon};
+use super::route::Nav;
 use super::store::{EngineState, Store};
-use super::theme::Choice;
+use super::theme::{Choice, ThemeButton};
 use crate::outcome::{EngineFacts, Tier};
 use gloo::timers::future::TimeoutFuture;
 use leptos::prelude::*;
@@ -18,15 +19,17 @@ pub fn TopBar(
     /// Whether the help dialog is open.
     help: RwSignal<bool>,
 ) -> impl IntoView {
+    let store = Store::here();
     let about = RwSignal::new(false);
     view! {
         <header class="top">
-            <a class="brand" href="./" title="The default example"><Mark/>"attnscope"<span class="lead wide">"an oscilloscope for attention"</span></a>
+            <a class="brand" href="./" title="The default example"><Mark/>"attnscope"</a>
+            <Nav/>
             <div class="tools">
                 <ModelButton about/>
                 <EngineBadge about/>
                 <Share/>
-                <ThemeButton/>
+                <ThemeButton choice=RwSignal::new(Choice::remembered()) dark=store.dark/>
                 <button class="btn icon" data-test="help" aria-label="Help and keyboard map" on:click=move |_| help.set(true)><Glyph icon=Icon::Help/></button>
             </div>
         </header>
@@ -37,7 +40,7 @@ pub fn TopBar(
 
 /// The five squares of a causal pattern, the last one lit.
 #[component]
-fn Mark() -> impl IntoView {
+pub fn Mark() -> impl IntoView {
     view! {
         <svg viewBox="0 0 20 20" aria-hidden="true">
             <g fill="currentColor">
@@ -172,33 +175,4 @@ fn Share() -> impl IntoView {
 async fn copy_text(text: &str) -> bool {
     let clipboard = window().navigator().clipboard();
     !clipboard.is_undefined() && JsFuture::from(clipboard.write_text(text)).await.is_ok()
-}
-
-#[component]
-fn ThemeButton() -> impl IntoView {
-    let store = Store::here();
-    let choice = RwSignal::new(Choice::remembered());
-    let next = move |_| {
-        choice.update(|choice| {
-            *choice = match *choice {
-                Choice::Auto => Choice::Light,
-                Choice::Light => Choice::Dark,
-                Choice::Dark => Choice::Auto,
-            }
-        });
-        choice.get_untracked().apply(store);
-    };
-    let icon = Signal::derive(move || match choice.get() {
-        Choice::Auto => Icon::ThemeAuto,
-        Choice::Light => Icon::ThemeLight,
-        Choice::Dark => Icon::ThemeDark,
-    });
-    let label = move || match choice.get() {
-        Choice::Auto => "Theme: as the system. Switch to light.",
-        Choice::Light => "Theme: light. Switch to dark.",
-        Choice::Dark => "Theme: dark. Switch to the system's.",
-    };
-    view! {
-        <button class="btn icon" data-test="theme" data-choice=move || choice.get().word() title=label aria-label=label on:click=next><Glyph icon/></button>
-    }
 }

@@ -10,6 +10,9 @@ use crate::setup::{self, Piece};
 use crate::shell::{self, Result, doing, fail, say};
 use crate::wasm;
 
+/// Further names of the one page, so that any static host serves their addresses; the program looks which it is.
+const PAGES: [&str; 1] = ["papers.html"];
+
 /// Builds `dist/`.
 pub fn build(place: &Place) -> Result {
     setup::ensure(place, &[Piece::C, Piece::Node, Piece::Wasm, Piece::BINDGEN, Piece::TRUNK, Piece::WasmOpt])?;
@@ -22,6 +25,10 @@ pub fn build(place: &Place) -> Result {
     trunk.env_remove("NO_COLOR");
     shell::run(&mut trunk, "the bundle did not build; the lines above say why")?;
     let dist = built(place)?;
+    for page in PAGES {
+        let copy = dist.join(page);
+        doing("write", &copy, fs::copy(dist.join("index.html"), &copy))?;
+    }
     refuse_inline_scripts(&dist)?;
     report_sizes(&dist)
 }
