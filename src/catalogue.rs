@@ -12,27 +12,61 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Changes queries, keys and values before scores.
+    ProjectionMod,
     /// Changes one score.
     ScoreMod,
-    /// Keeps or drops one query–key pair.
+    /// Keeps or drops one query–key pair by positions.
     MaskMod,
+    /// Chooses pairs by looking at scores or vectors.
+    Selector,
     /// Turns a row of scores into weights.
     Normalizer,
+    /// Changes weights after the normalizer.
+    PatternMod,
+    /// Replaces the whole step from vectors to mixed values.
+    Mixer,
 }
 
 impl Role {
+    /// Every role, in the order in which they act.
+    pub const ALL: &'static [Role] = &[
+        Role::ProjectionMod,
+        Role::ScoreMod,
+        Role::MaskMod,
+        Role::Selector,
+        Role::Normalizer,
+        Role::PatternMod,
+        Role::Mixer,
+    ];
+
     /// The role in words, for headings.
     pub fn title(self) -> &'static str {
         match self {
+            Role::ProjectionMod => "changes vectors",
             Role::ScoreMod => "changes scores",
             Role::MaskMod => "masks pairs",
+            Role::Selector => "chooses pairs",
             Role::Normalizer => "turns scores into weights",
+            Role::PatternMod => "changes weights",
+            Role::Mixer => "replaces the whole step",
         }
     }
 
     /// Whether a pane holds at most one.
     pub fn single(self) -> bool {
-        matches!(self, Role::Normalizer)
+        self.excludes(self)
+    }
+
+    /// Whether mechanisms of these two roles cannot stand in one pane: two that would give the same thing, or one that
+    /// would change what a mixer never makes.
+    pub fn excludes(self, other: Role) -> bool {
+        match (self, other) {
+            (Role::Mixer, Role::ProjectionMod) | (Role::ProjectionMod, Role::Mixer) => false,
+            (Role::Mixer, _) | (_, Role::Mixer) => true,
+            (Role::Selector, Role::Selector) | (Role::Normalizer, Role::Normalizer) => true,
+            _ => false,
+        }
     }
 }
 

@@ -37,6 +37,10 @@ const MOST_KEYS: u32 = 2048u;
 var<workgroup> line: array<f32, MOST_KEYS>;
 var<workgroup> mix_scratch: array<f32, LANES>;
 
+fn key_entry(at: u32) -> f32 {
+    return k[at];
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let batch = group.y / shape.shown;
@@ -54,22 +58,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         query_row[d] = q[q_start + d];
     }
     workgroupBarrier();
+    #slot prepare
     for (var key = lane; key < shape.keys; key += LANES) {
-        let pair = Pair(shape.layer, head, shape.heads, row.query, key);
+        let pair = Pair(shape.layer, head, shape.heads, shape.kv_heads, row.query, key);
         var keep = key < seen;
         if (keep) {
             #slot keep
         }
+        let key_start = k_start + key * shape.width;
         var s = MASKED;
         if (keep) {
             s = 0.0;
             for (var d = 0u; d < shape.width; d++) {
-                s += query_row[d] * k[k_start + key * shape.width + d];
+                s += query_row[d] * key_entry(key_start + d);
             }
             s *= shape.scale;
             #slot score
         }
-        line[key] = s;
+        var x = s;
+        if (keep) {
+            #slot enter
+        }
+        line[key] = x;
         capture_score(row_index * shape.keys + key, s);
     }
 
@@ -79,11 +89,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #slot slot
     #slot rounds
     for (var round = 0u; round < rounds; round++) {
-        var part = Fold(slot, select(0.0, slot, lane == 0u && slot != MASKED));
+        var part = Fold(slot, select(0.0, slot, lane == 0u && slot != MASKED), 0.0);
         for (var key = lane; key < seen; key += LANES) {
             let x = line[key];
             if (x != MASKED) {
-                part = Fold(max(part.max, x), part.sum + x);
+                part = Fold(max(part.max, x), part.sum + x, part.count + 1.0);
             }
         }
         let fold = reduce(lane, part);

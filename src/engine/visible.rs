@@ -22,12 +22,14 @@ impl Kept {
     pub fn new(config: &Config, stack: &Stack, layer: usize, first_query: usize, queries: usize, keys: usize) -> Self {
         let grid = Grid {
             layer,
+            layers: config.layers,
             heads: config.heads,
             kv_heads: config.kv_heads,
             queries,
             keys,
             first_query,
             device: Device::flex(),
+            inputs: Vec::new(),
         };
         let mut keep = grid.causal();
         for placed in &stack.mask_mods {

@@ -52,7 +52,7 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
     // Outputs start as NaN, so that an entry the kernel does not write cannot pass for a result.
     uploads.extend(outputs.map(|(name, words)| (name.into(), vec![f32::NAN.to_bits(); words])));
     uploads.extend(operands.map(|(name, array)| (name.into(), bits(&array.data))));
-    uploads.extend(inputs(&stack.normalizer, given.layer, &given.inputs));
+    uploads.extend(inputs(stack, given.layer, &given.inputs));
 
     let mut ready = Ready::new(device, &plan, &Buffers::new()).await?;
     let mut values = ready.run(device, &plan, &uploads).await?.into_iter();
@@ -86,11 +86,12 @@ pub(super) fn parameters(stack: &Stack) -> BTreeMap<String, Vec<u32>> {
     stack.iter().map(one).collect()
 }
 
-/// The inputs of a normalizer at one layer, by buffer.
-pub(super) fn inputs(normalizer: &Placed, layer: usize, arrays: &[Array]) -> Vec<(String, Vec<u32>)> {
-    let mechanism = normalizer.mechanism;
-    let named = mechanism.plug.inputs.iter().zip(arrays);
-    named.map(|(input, array)| (input_name(mechanism.id, input.name, layer), bits(&array.data))).collect()
+/// The inputs of a stack at one layer, by buffer; `arrays` in the order of [`Stack::inputs`].
+pub(super) fn inputs(stack: &Stack, layer: usize, arrays: &[Array]) -> Vec<(String, Vec<u32>)> {
+    let named = stack.inputs().zip(arrays);
+    named
+        .map(|((placed, input), array)| (input_name(placed.mechanism.id, input.name, layer), bits(&array.data)))
+        .collect()
 }
 
 pub(super) fn bits(values: &[f32]) -> Vec<u32> {

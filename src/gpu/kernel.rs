@@ -52,15 +52,23 @@ impl Kernel {
 /// |---|---|---|
 /// | `score` | `$_score(p, Pair, s)` | the score of a kept pair after the mod |
 /// | `keep` | `$_keep(p, Pair)` | whether a causal pair stays |
+/// | `prepare` | `$_prepare(p, Row, lane)` | nothing; what it puts into its own workgroup memory serves the whole row |
+/// | `enter` | `$_enter(p, Row, key_start, s)` | an entry's first value, where that is not its score |
 /// | `slot` | `$_slot(p, Row)` | first value of an entry beside the keys, MASKED for none |
-/// | `rounds`, `step` | `$_rounds`, `$_step(p, Row, round, x, Fold)` | an entry's next value, given maximum and sum of the row |
+/// | `rounds`, `step` | `$_rounds`, `$_step(p, Row, round, x, Fold)` | an entry's next value, given maximum, sum and count of the row |
 /// | `slot_weight` | `$_slot_weight(p, Row, slot)` | the weight shown, given the entry's last value |
 /// | `slot_value` | `$_slot_value(p, Row, d)` | what the slot adds to z per unit of weight |
+///
+/// `prepare` and `enter` are [optional](OPTIONAL).
 pub fn calls(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
+        // Not yet on the GPU: a mechanism of these roles has no GPU twin, which the linker says.
+        Role::ProjectionMod | Role::Selector | Role::PatternMod | Role::Mixer => &[],
         Role::ScoreMod => &[("score", "s = $_score($_params, pair, s);")],
         Role::MaskMod => &[("keep", "keep = keep && $_keep($_params, pair);")],
         Role::Normalizer => &[
+            ("prepare", "$_prepare($_params, row, lane); workgroupBarrier();"),
+            ("enter", "x = $_enter($_params, row, key_start, x);"),
             ("slot", "slot = $_slot($_params, row);"),
             ("rounds", "rounds = $_rounds;"),
             ("step", "x = $_step($_params, row, round, x, fold);"),
@@ -68,4 +76,14 @@ pub fn calls(role: Role) -> &'static [(&'static str, &'static str)] {
             ("slot_value", "value += slot_weight * $_slot_value($_params, row, d);"),
         ],
     }
+}
+
+/// Slots that stay empty for a mechanism whose file defines no such function. A kernel that turns rows into weights must
+/// have them all the same, or a mechanism would compute something else there.
+pub const OPTIONAL: &[&str] = &["prepare", "enter"];
+
+/// Whether `mechanism` fills `slot`, given that its role does.
+pub fn fills(mechanism: &Mechanism, slot: &str) -> bool {
+    let function = || format!("fn {}_{slot}(", mechanism.id);
+    !OPTIONAL.contains(&slot) || mechanism.wgsl.is_some_and(|text| text.contains(&function()))
 }

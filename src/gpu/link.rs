@@ -9,7 +9,7 @@
 //! @group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]
 //! ```
 
-use super::kernel::{Kernel, calls};
+use super::kernel::{Kernel, OPTIONAL, calls, fills};
 use super::source;
 use crate::mechanism::Mechanism;
 use crate::spec::{self, Domain};
@@ -68,8 +68,14 @@ impl Linked {
 
 /// Links a kernel.
 pub(super) fn link(kernel: &Kernel) -> Result<Linked> {
-    let mut linker =
-        Linker { kernel, text: String::new(), origins: Vec::new(), imported: Vec::new(), bindings: Vec::new() };
+    let mut linker = Linker {
+        kernel,
+        text: String::new(),
+        origins: Vec::new(),
+        imported: Vec::new(),
+        filled: Vec::new(),
+        bindings: Vec::new(),
+    };
     let main = source::kernel(kernel.name)?;
     linker.file(&main.path(), main.text)?;
     for mechanism in &kernel.mechanisms {
@@ -84,6 +90,8 @@ struct Linker<'a> {
     text: String,
     origins: Vec<(String, usize)>,
     imported: Vec<&'static str>,
+    /// Slots that mechanisms were asked to fill.
+    filled: Vec<String>,
     bindings: Vec<Binding>,
 }
 
@@ -139,11 +147,11 @@ impl Linker<'_> {
     /// The calls of every mechanism that fills this slot; a slot that nobody could ever fill is a mistake.
     fn calls(&mut self, slot: &str, path: &str, number: usize) -> Result<()> {
         use crate::catalogue::Role;
-        let known = [Role::ScoreMod, Role::MaskMod, Role::Normalizer];
-        if !known.iter().flat_map(|role| calls(*role)).any(|(name, _)| *name == slot) {
+        if !Role::ALL.iter().flat_map(|role| calls(*role)).any(|(name, _)| *name == slot) {
             return Err(fault(path, number, format!("nothing fills the slot {slot}")));
         }
-        for mechanism in &self.kernel.mechanisms {
+        self.filled.push(slot.into());
+        for mechanism in self.kernel.mechanisms.iter().filter(|mechanism| fills(mechanism, slot)) {
             for (_, call) in calls(mechanism.plug.role).iter().filter(|(name, _)| *name == slot) {
                 self.line(path, number, &call.replace('$', mechanism.id))?;
             }
@@ -161,6 +169,11 @@ impl Linker<'_> {
                 came: "gpu, but this mechanism has no GPU twin".into(),
             });
         };
+        let has = |slot: &str| self.filled.iter().any(|filled| filled == slot);
+        if let Some(missing) = OPTIONAL.iter().find(|slot| has("step") && !has(slot) && fills(mechanism, slot)) {
+            let problem = format!("has no slot {missing}, which {id} fills");
+            return Err(fault(&source::kernel(self.kernel.name)?.path(), 1, problem));
+        }
         let declaration = format!("parameters of {id}");
         let mut lines = spec::wgsl_struct(mechanism.plug.params, mechanism.plug.spec);
         for param in mechanism.plug.spec {

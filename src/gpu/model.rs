@@ -165,9 +165,8 @@ impl GpuModel {
 
     fn inputs_at(&self, request: &Request<'_>, layer: usize) -> Vec<(String, Vec<u32>)> {
         let config = &self.config;
-        let normalizer = &request.stack.normalizer;
         let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width);
-        inputs(normalizer, layer, &default_inputs(normalizer, layer, heads, kv_heads, width, request.seed))
+        inputs(request.stack, layer, &default_inputs(request.stack, layer, heads, kv_heads, width, request.seed))
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
@@ -207,7 +206,7 @@ impl GpuModel {
         };
         let mut uploads = parameters(request.stack);
         uploads.insert("tokens".into(), request.tokens.to_vec());
-        if !request.stack.normalizer.mechanism.plug.inputs.is_empty() {
+        if request.stack.inputs().next().is_some() {
             (0..self.config.layers).for_each(|layer| uploads.extend(self.inputs_at(request, layer)));
         }
         kept.last = None;

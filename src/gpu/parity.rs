@@ -8,10 +8,9 @@
 use super::apply::apply;
 use super::device::Device;
 use crate::Result;
-use crate::experiment::Chip;
 use crate::hook::Array;
-use crate::mechanism::{MASKED, Mechanism, Placed, Stack, Tolerance, Twin};
-use crate::model::attention::normal;
+use crate::mechanism::{Fill, MASKED, Mechanism, Placed, Stack, Tolerance};
+use crate::model::attention::{normal, uniform};
 use crate::model::step::{self, Applied, Given};
 use crate::spec::{Domain, Param, Value};
 
@@ -75,11 +74,11 @@ const POISON: f32 = 1e4;
 pub async fn check(device: &Device, mechanism: &'static Mechanism) -> Result<ParityReport> {
     let mut report = ParityReport { cases: 0, excess: 0.0, worst: String::new() };
     for values in settings(mechanism.plug.spec) {
-        let stack = alone(mechanism, values)?;
+        let stack = Stack::alone(mechanism, values)?;
         compare(device, &stack, &EVERYWHERE, mechanism.parity, &mut report).await?;
         poison(device, &stack, &mut report).await?;
     }
-    let stack = alone(mechanism, mechanism.plug.spec.iter().map(|param| param.default).collect())?;
+    let stack = Stack::alone(mechanism, mechanism.plug.spec.iter().map(|param| param.default).collect())?;
     for case in SIZES {
         compare(device, &stack, case, mechanism.parity, &mut report).await?;
     }
@@ -169,14 +168,15 @@ fn given(stack: &Stack, case: &Case) -> Given {
         let count = shape.iter().product();
         Array { shape: shape.into(), data: normal(count, deviation, name, keys, 1) }
     };
-    let input = |input: &crate::mechanism::Input| {
-        let size = |letter| match letter {
-            'H' => heads,
-            'G' => kv_heads,
-            _ => width,
+    let input = |(_, input): (&Placed, &crate::mechanism::Input)| {
+        let shape = input.shape(heads, kv_heads, width);
+        let (count, name) = (shape.iter().product(), input.name);
+        // Even noise stays even: it stands for choices, not for vectors.
+        let data = match input.fill {
+            Fill::Uniform => uniform(count, name, keys, 1),
+            _ => normal(count, 1.0, name, keys, 1),
         };
-        let shape: Vec<usize> = input.axes.chars().map(size).collect();
-        Array { data: normal(shape.iter().product(), 1.0, input.name, keys, 1), shape }
+        Array { shape, data }
     };
     Given {
         q: noise("parity.q", [batch, heads, queries, width], case.loudness),
@@ -185,20 +185,9 @@ fn given(stack: &Stack, case: &Case) -> Given {
         scale: 1.0 / (width as f32).sqrt(),
         first_query: before,
         layer: 1,
-        inputs: stack.normalizer.mechanism.plug.inputs.iter().map(input).collect(),
+        layers: 4,
+        inputs: stack.inputs().map(input).collect(),
     }
-}
-
-/// The mechanism alone, with these values.
-fn alone(mechanism: &'static Mechanism, values: Vec<Value>) -> Result<Stack> {
-    let mut stack = Stack::new("a", &[Chip::new("softmax")])?;
-    let placed = Placed { mechanism, values };
-    match mechanism.plug.twin {
-        Twin::Score(_) => stack.score_mods.push(placed),
-        Twin::Mask(_) => stack.mask_mods.push(placed),
-        Twin::Weigh(_) => stack.normalizer = placed,
-    }
-    Ok(stack)
 }
 
 /// Defaults, every corner alone, and each word of a choice with every other corner.

@@ -88,13 +88,9 @@ impl Plan {
             let (id, plug) = (placed.mechanism.id, &placed.mechanism.plug);
             self.buffers.insert(format!("{id}_params"), Size { words: plug.spec.len().max(1), uniform: true });
             for input in plug.inputs {
-                let size = |letter| match letter {
-                    'H' => heads,
-                    'G' => kv_heads,
-                    _ => width,
-                };
                 for layer in 0..layers {
-                    self.storage(input_name(id, input.name, layer), input.axes.chars().map(size).product());
+                    let words = input.shape(heads, kv_heads, width).iter().product();
+                    self.storage(input_name(id, input.name, layer), words);
                 }
             }
         }

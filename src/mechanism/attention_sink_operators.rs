@@ -50,7 +50,8 @@
 //! - `bias_logit` and `value_scale` are ours, as is a `k_star` of zero where nobody learned one: the slot of a loaded model
 //!   then has one logit for all queries, set by hand. The paper starts both vectors as normal noise of 0.02 and trains them.
 //! - The slot stands beside the keys; the authors' code puts it in front of them as column 0.
-//! - Linear and MLP similarities, which change q and k rather than the normalisation, are not among these.
+//! - Similarities of features of q and k (linear, elu, MLP) are the mechanism feature_similarity; the masks of the paper,
+//!   a visible prefix and a window, are the mechanism prefix_window.
 
 use super::{Fill, Grid, Input, Law, Mechanism, Normalizer, Paper, Plug, Rows, Slot, Tolerance, Weighted};
 use crate::catalogue::Provenance;
@@ -95,19 +96,19 @@ impl Normalizer for AttentionSinkOperators {
     type Params = AttentionSinkOperatorsParams;
 
     const INPUTS: &'static [Input] = &[
-        Input { name: "k_star", axes: "HD", fill: Fill::Zero },
-        Input { name: "v_star", axes: "HD", fill: Fill::Normal(0.02) },
+        Input { name: "k_star", axes: "HD", other: 0, fill: Fill::Zero },
+        Input { name: "v_star", axes: "HD", other: 0, fill: Fill::Normal(0.02) },
     ];
 
-    fn weigh(p: &AttentionSinkOperatorsParams, _at: &Grid, rows: Rows) -> Weighted {
-        let k_star = per_head(p, rows.input(0)); // [1,H,1,D]
-        let v_star = per_head(p, rows.input(1)) * p.value_scale; // [1,H,1,D]
+    fn weigh(p: &AttentionSinkOperatorsParams, at: &Grid, rows: Rows) -> Weighted {
+        let k_star = per_head(p, at.input(0)); // [1,H,1,D]
+        let v_star = per_head(p, at.input(1)) * p.value_scale; // [1,H,1,D]
         let keep = rows.keep.float(); // [B,H,Q,K]
         let s = rows.scores;
         match p.operator {
             SOFTMAX => Weighted { pattern: softmax(s, keep), slot: None },
             KEY_BIAS | KEY_VALUE_BIAS => {
-                let b = (rows.q * k_star).sum_dim(3) * rows.scale + p.bias_logit; // [B,H,Q,1]
+                let b = (rows.vectors.q * k_star).sum_dim(3) * rows.vectors.scale + p.bias_logit; // [B,H,Q,1]
                 let m = s.clone().max_dim(3).max_pair(b.clone());
                 let e = (s - m.clone()).exp() * keep;
                 let e_slot = (b - m).exp();
@@ -116,7 +117,7 @@ impl Normalizer for AttentionSinkOperators {
                 Weighted { pattern: e / sum.clone(), slot: Some(Slot { weight: e_slot / sum, value }) }
             }
             VALUE_BIAS => {
-                let weight = rows.q.slice_dim(3, 0..1).ones_like(); // [B,H,Q,1]
+                let weight = rows.vectors.q.slice_dim(3, 0..1).ones_like(); // [B,H,Q,1]
                 Weighted { pattern: softmax(s, keep), slot: Some(Slot { weight, value: v_star }) }
             }
             SIGMOID => Weighted { pattern: sigmoid(s) * keep, slot: None },

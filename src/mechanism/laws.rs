@@ -4,14 +4,16 @@
 //! 33 tokens, two sequences, grouped heads, seeded noise. Beside its declared laws every mechanism must stay finite in
 //! every corner of its parameters.
 
-use super::{At, Grid, Law, MASKED, Mechanism, Placed, Rows, Stack, Tolerance, Twin, Weighted};
+use super::{
+    At, Fill, Grid, Input, Law, MASKED, Mechanism, Memories, Placed, Rows, Stack, Tolerance, Twin, Vectors, Weighted,
+};
 use crate::api::LawReport;
 use crate::experiment::Chip;
 use crate::hook::Array;
-use crate::model::attention::{self, Attended};
+use crate::model::attention::{self, Scored};
 use crate::spec::{Domain, Value};
 use crate::{Error, Result};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 const BATCH: usize = 2;
 const HEADS: usize = 4;
@@ -40,6 +42,7 @@ pub fn check(mechanism: &'static Mechanism) -> Result<Vec<LawReport>> {
                 })?,
             ),
             Law::ShiftInvariant(at) => (SHIFTED, over(&cases, |case| shift(mechanism, at, case))?),
+            Law::Prefix(at) => (Tolerance::EXACT.abs, over(&cases, |case| prefix(mechanism, at, case))?),
             Law::ReducesTo { other, at } => {
                 (Tolerance::EXACT.abs, over(&cases, |case| reduces(mechanism, other, at, case))?)
             }
@@ -60,15 +63,15 @@ fn over(cases: &[Case], mut deviation: impl FnMut(&Case) -> Result<f32>) -> Resu
 
 /// Seeded q, k and v of one size.
 struct Case {
-    grid: Grid,
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
+    at: Grid,
+    vectors: Vectors,
 }
 
-/// Weights and mix of one evaluation.
+/// What one evaluation gives.
 struct Step {
-    attended: Attended,
+    /// True where a pair is kept, `[B,H,Q,K]`.
+    keep: Tensor<4, Bool>,
+    weighted: Weighted,
     z: Tensor<4>,
 }
 
@@ -80,54 +83,70 @@ impl Case {
             Tensor::from_data(TensorData::new(data, [BATCH, heads, tokens, WIDTH]), &device)
         };
         let (q, k, v) = (noise("laws.q", HEADS), noise("laws.k", KV_HEADS), noise("laws.v", KV_HEADS));
-        let grid =
-            Grid { layer: 0, heads: HEADS, kv_heads: KV_HEADS, queries: tokens, keys: tokens, first_query: 0, device };
-        Self { grid, q, k, v }
-    }
-
-    /// 1/√D
-    fn scale() -> f32 {
-        1.0 / (WIDTH as f32).sqrt()
-    }
-
-    fn scores(&self, k: Tensor<4>) -> Tensor<4> {
-        attention::scores(self.q.clone(), k, Self::scale())
+        let at = Grid {
+            layer: 0,
+            layers: 1,
+            heads: HEADS,
+            kv_heads: KV_HEADS,
+            queries: tokens,
+            keys: tokens,
+            first_query: 0,
+            device,
+            inputs: Vec::new(),
+        };
+        Self { at, vectors: Vectors { q, k, v, scale: 1.0 / (WIDTH as f32).sqrt() } }
     }
 
     fn run(&self, stack: &Stack) -> Step {
-        self.run_on(stack, self.scores(self.k.clone()), self.v.clone())
+        evaluate(stack, &self.at, self.vectors.clone(), |scores| scores, &mut Memories::default())
     }
 
-    fn run_on(&self, stack: &Stack, scores: Tensor<4>, v: Tensor<4>) -> Step {
-        let inputs = noisy_inputs(&stack.normalizer);
-        let attended = attention::weigh(stack, &self.grid, scores, self.q.clone(), Self::scale(), inputs);
-        let Weighted { pattern, slot } = &attended.weighted;
-        let slot = slot.as_ref().map(|slot| super::Slot { weight: slot.weight.clone(), value: slot.value.clone() });
-        let z = attention::mix(Weighted { pattern: pattern.clone(), slot }, v);
-        Step { attended, z }
+    /// The same vectors with another `change` of each.
+    fn with(&self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        let Vectors { q, k, v, scale } = self.vectors.clone();
+        Self { at: self.at.clone(), vectors: Vectors { q: change(q), k: change(k), v: change(v), scale } }
+    }
+
+    /// Queries `first..last` on the keys before `last`.
+    fn part(&self, first: usize, last: usize) -> Self {
+        let Vectors { q, k, v, scale } = self.vectors.clone();
+        let cut = |x: Tensor<4>, first: usize| x.slice_dim(2, first..last);
+        let at = Grid { queries: last - first, keys: last, first_query: first, ..self.at.clone() };
+        Self { at, vectors: Vectors { q: cut(q, first), k: cut(k, 0), v: cut(v, 0), scale } }
     }
 }
 
-/// A law must hold for any learned input, so each is noise here whatever it is filled with elsewhere.
-fn noisy_inputs(placed: &Placed) -> Vec<Array> {
-    let shaped = attention::default_inputs(placed, 0, HEADS, KV_HEADS, WIDTH, 0);
-    let noise = |(index, input): (usize, Array)| Array {
-        data: attention::normal(input.data.len(), 1.0, "laws.input", index, 0),
-        shape: input.shape,
+/// The step of `stack`, with `change` applied to the raw scores; a mixer has none.
+fn evaluate(
+    stack: &Stack,
+    at: &Grid,
+    vectors: Vectors,
+    change: impl Fn(Tensor<4>) -> Tensor<4>,
+    memories: &mut Memories,
+) -> Step {
+    let inputs = noisy_inputs(stack);
+    if let Some(mixer) = &stack.mixer {
+        let mixed = attention::mix(stack, mixer, at, vectors, &inputs, memories);
+        let pattern = (mixed.pattern)();
+        let keep = at.causal().expand(pattern.dims());
+        return Step { keep, weighted: Weighted { pattern, slot: None }, z: mixed.z };
+    }
+    let Scored { scores, keep } = attention::score(stack, at, &vectors, change(vectors.scores()), &inputs, memories);
+    let scored = Scored { scores, keep: keep.clone() };
+    let weighted = attention::weigh(stack, at, scored, vectors.clone(), &inputs, memories);
+    let z = attention::sum(&weighted, vectors.values());
+    Step { keep, weighted, z }
+}
+
+/// A law must hold for any learned input, so each is noise here whatever it is filled with elsewhere; even noise stands for
+/// choices and stays even.
+fn noisy_inputs(stack: &Stack) -> Vec<Array> {
+    let shaped = attention::default_inputs(stack, 0, HEADS, KV_HEADS, WIDTH, 0).into_iter().zip(stack.inputs());
+    let noise = |(index, (array, (_, input))): (usize, (Array, (&Placed, &Input)))| match input.fill {
+        Fill::Uniform => array,
+        _ => Array { data: attention::normal(array.data.len(), 1.0, "laws.input", index, 0), shape: array.shape },
     };
-    shaped.into_iter().enumerate().map(noise).collect()
-}
-
-/// The mechanism alone in a pane, with these values.
-fn alone(mechanism: &'static Mechanism, values: Vec<Value>) -> Result<Stack> {
-    let mut stack = Stack::new("a", &[Chip::new("softmax")])?;
-    let placed = Placed { mechanism, values };
-    match mechanism.plug.twin {
-        Twin::Score(_) => stack.score_mods.push(placed),
-        Twin::Mask(_) => stack.mask_mods.push(placed),
-        Twin::Weigh(_) => stack.normalizer = placed,
-    }
-    Ok(stack)
+    shaped.enumerate().map(noise).collect()
 }
 
 /// Defaults, with the values a law names.
@@ -188,12 +207,12 @@ fn difference(a: Tensor<4>, b: Tensor<4>) -> Result<f32> {
 
 /// |Σ weights + slot - 1| over rows that keep a key.
 fn sums(mechanism: &'static Mechanism, at: At, case: &Case) -> Result<f32> {
-    let step = case.run(&alone(mechanism, values_at(mechanism, at)?)?);
-    let pattern = host(step.attended.weighted.pattern)?;
-    let keep = host(step.attended.keep.float())?;
-    let slot = step.attended.weighted.slot.map(|slot| host(slot.weight)).transpose()?;
+    let step = case.run(&Stack::alone(mechanism, values_at(mechanism, at)?)?);
+    let pattern = host(step.weighted.pattern)?;
+    let keep = host(step.keep.float())?;
+    let slot = step.weighted.slot.map(|slot| host(slot.weight)).transpose()?;
     let mut worst = 0.0f32;
-    for (index, (row, keep)) in pattern.chunks(case.grid.keys).zip(keep.chunks(case.grid.keys)).enumerate() {
+    for (index, (row, keep)) in pattern.chunks(case.at.keys).zip(keep.chunks(case.at.keys)).enumerate() {
         if keep.contains(&1.0) {
             let keys: f64 = row.iter().map(|weight| f64::from(*weight)).sum();
             let sum = keys + slot.as_ref().and_then(|slot| slot.get(index)).map_or(0.0, |weight| f64::from(*weight));
@@ -205,49 +224,71 @@ fn sums(mechanism: &'static Mechanism, at: At, case: &Case) -> Result<f32> {
     Ok(if worst.is_nan() { f32::INFINITY } else { worst })
 }
 
-/// Weight on later keys, and what earlier rows notice when the last key and value change.
+/// Weight on later keys, and what earlier rows notice when the last query, key and value change.
 fn causal(mechanism: &'static Mechanism, values: &[Value], case: &Case) -> Result<f32> {
-    let stack = alone(mechanism, values.to_vec())?;
+    let stack = Stack::alone(mechanism, values.to_vec())?;
     let step = case.run(&stack);
-    let later = case.grid.causal().bool_not().float();
-    let leaked = difference(step.attended.weighted.pattern * later.clone(), step.attended.scores.zeros_like())?;
-    let last = case.grid.keys - 1;
-    let change = |x: &Tensor<4>| {
-        Tensor::cat(vec![x.clone().slice_dim(2, 0..last), x.clone().slice_dim(2, last..last + 1) + 1.0], 2)
-    };
-    let changed = case.run_on(&stack, case.scores(change(&case.k)), change(&case.v));
+    let later = case.at.causal().bool_not().float();
+    let zeros = step.weighted.pattern.zeros_like();
+    let leaked = difference(step.weighted.pattern * later, zeros)?;
+    let last = case.at.keys - 1;
     if last == 0 {
         return Ok(leaked);
     }
+    let change =
+        |x: Tensor<4>| Tensor::cat(vec![x.clone().slice_dim(2, 0..last), x.slice_dim(2, last..last + 1) + 1.0], 2);
+    let changed = case.with(change).run(&stack);
     let earlier = |z: Tensor<4>| z.slice_dim(2, 0..last);
     Ok(leaked.max(difference(earlier(step.z), earlier(changed.z))?))
 }
 
 /// What a constant added to each row of scores changes in the weights.
 fn shift(mechanism: &'static Mechanism, at: At, case: &Case) -> Result<f32> {
-    let stack = alone(mechanism, values_at(mechanism, at)?)?;
-    let shifted = case.run_on(&stack, case.scores(case.k.clone()) + (case.grid.query() * 0.25 + 1.5), case.v.clone());
-    difference(case.run(&stack).attended.weighted.pattern, shifted.attended.weighted.pattern)
+    let stack = Stack::alone(mechanism, values_at(mechanism, at)?)?;
+    let constant = case.at.query() * 0.25 + 1.5;
+    let add = |scores: Tensor<4>| scores + constant.clone();
+    let shifted = evaluate(&stack, &case.at, case.vectors.clone(), add, &mut Memories::default());
+    difference(case.run(&stack).weighted.pattern, shifted.weighted.pattern)
+}
+
+/// Difference to row q of the whole pass: of the last row of a pass over q + 1 tokens, and of that row decoded alone with
+/// what the rows before it left in memory.
+fn prefix(mechanism: &'static Mechanism, at: At, case: &Case) -> Result<f32> {
+    let stack = Stack::alone(mechanism, values_at(mechanism, at)?)?;
+    let whole = case.run(&stack).z;
+    let mut memories = Memories::default();
+    let mut worst = 0.0f32;
+    for q in 0..case.at.keys {
+        let row = whole.clone().slice_dim(2, q..q + 1);
+        let cut = case.part(0, q + 1).run(&stack).z.slice_dim(2, q..q + 1);
+        let Case { at, vectors } = case.part(q, q + 1);
+        let decoded = evaluate(&stack, &at, vectors, |scores| scores, &mut memories).z;
+        worst = worst.max(difference(row.clone(), cut)?).max(difference(row, decoded)?);
+    }
+    Ok(worst)
 }
 
 /// Difference to the other mechanism in weights and in z.
 fn reduces(mechanism: &'static Mechanism, other: &str, at: At, case: &Case) -> Result<f32> {
-    let here = case.run(&alone(mechanism, values_at(mechanism, at)?)?);
+    let here = case.run(&Stack::alone(mechanism, values_at(mechanism, at)?)?);
     let there = case.run(&Stack::new("a", &[Chip::new(other)])?);
-    Ok(difference(here.attended.weighted.pattern, there.attended.weighted.pattern)?.max(difference(here.z, there.z)?))
+    Ok(difference(here.weighted.pattern, there.weighted.pattern)?.max(difference(here.z, there.z)?))
 }
 
-/// 0 when weights stay finite for large scores in every corner and a row that keeps no key is zero; what a row holds,
-/// or infinity, when not.
+/// 0 when weights and z stay finite for large queries in every corner and a row that keeps no key is zero; what a row
+/// holds, or infinity, when not.
 fn finite(mechanism: &'static Mechanism, cases: &[Case]) -> Result<f32> {
     let mut worst = 0.0f32;
     for values in corners(mechanism) {
-        let stack = alone(mechanism, values)?;
+        let stack = Stack::alone(mechanism, values)?;
         for case in cases {
             for size in [1.0, 1e4] {
-                let pattern =
-                    case.run_on(&stack, case.scores(case.k.clone()) * size, case.v.clone()).attended.weighted.pattern;
-                worst = worst.max(difference(pattern.clone(), pattern)?);
+                let mut vectors = case.vectors.clone();
+                vectors.q = vectors.q * size;
+                let step = evaluate(&stack, &case.at, vectors, |scores| scores, &mut Memories::default());
+                for tensor in [step.weighted.pattern, step.z] {
+                    worst = worst.max(difference(tensor.clone(), tensor)?);
+                }
             }
             worst = worst.max(emptied(&stack, case)?);
         }
@@ -255,16 +296,18 @@ fn finite(mechanism: &'static Mechanism, cases: &[Case]) -> Result<f32> {
     Ok(worst)
 }
 
-/// What the normalizer leaves in rows of which nothing is kept.
+/// What the normalizer leaves in rows of which nothing is kept; a mixer keeps what it likes.
 fn emptied(stack: &Stack, case: &Case) -> Result<f32> {
+    if stack.mixer.is_some() {
+        return Ok(0.0);
+    }
     let Twin::Weigh(weigh) = stack.normalizer.mechanism.plug.twin else { return Ok(f32::INFINITY) };
-    let scores = case.scores(case.k.clone());
+    let scores = case.vectors.scores();
     let rows = Rows {
         scores: scores.full_like(MASKED),
         keep: scores.clone().greater_elem(f32::INFINITY),
-        q: case.q.clone(),
-        scale: Case::scale(),
-        inputs: noisy_inputs(&stack.normalizer),
+        vectors: case.vectors.clone(),
     };
-    difference(weigh(&stack.normalizer.values, &case.grid, rows).pattern, scores.zeros_like())
+    let at = case.at.with(stack.inputs_of(&stack.normalizer, &noisy_inputs(stack)));
+    difference(weigh(&stack.normalizer.values, &at, rows).pattern, scores.zeros_like())
 }

@@ -3,14 +3,17 @@
 //! A mechanism changes one step of
 //!
 //! ```text
+//! q, k, v = turn(project(x))        [B,·,Q,D]   a ProjectionMod changes vectors, and what a cache holds
 //! scores  = scale · q·kᵀ            [B,H,Q,K]   a ScoreMod changes entries
-//! keep    = causal ∧ …              [B,H,Q,K]   a MaskMod drops pairs
+//! keep    = causal ∧ …              [B,H,Q,K]   a MaskMod drops pairs, a Selector chooses among those that are left
 //! pattern = normalize(scores)       [B,H,Q,K]   a Normalizer turns rows of scores into weights
-//! z       = pattern·v               [B,H,Q,D]
+//! pattern = rework(pattern)         [B,H,Q,K]   a PatternMod changes weights
+//! z       = pattern·v               [B,H,Q,D]   a Mixer replaces everything from q, k, v to z
 //! ```
 //!
 //! Plain softmax attention is itself a mechanism, so there is always something to reduce to. In one pane, mods stack in
-//! order and at most one normalizer stands; [`Stack::new`] refuses the rest by name.
+//! order, at most one selector and one normalizer stand, and a mixer stands with projection mods only; [`Stack::new`]
+//! refuses the rest by name.
 //!
 //! # How to add one
 //!
@@ -35,22 +38,41 @@
 
 mod alibi;
 mod attention_sink_operators;
+mod feature_similarity;
+mod grid;
+mod halo_attention;
 pub mod laws;
+mod neighborhood_attention;
+mod role;
+mod s2_attention;
 mod softmax;
+mod softplus_reweighting;
 mod stack;
 mod streaming_window;
 
+pub use grid::{Grid, Memories, Memory};
+pub use role::{
+    Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected, ProjectionMod, Rotation, Rows,
+    ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
+};
 pub use stack::{Placed, Stack};
 
-use crate::catalogue::{Control, Entry, Neutral, Provenance, Role};
-use crate::hook::Array;
-use crate::spec::{Param, Params, Value};
+use crate::catalogue::{Control, Entry, Neutral, Provenance};
+use crate::spec::{Param, Value};
 use crate::{Error, Result};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// Every mechanism, alphabetical.
-pub const ALL: &[&Mechanism] =
-    &[&alibi::MECHANISM, &attention_sink_operators::MECHANISM, &softmax::MECHANISM, &streaming_window::MECHANISM];
+pub const ALL: &[&Mechanism] = &[
+    &alibi::MECHANISM,
+    &attention_sink_operators::MECHANISM,
+    &feature_similarity::MECHANISM,
+    &halo_attention::MECHANISM,
+    &neighborhood_attention::MECHANISM,
+    &s2_attention::MECHANISM,
+    &softmax::MECHANISM,
+    &softplus_reweighting::MECHANISM,
+    &streaming_window::MECHANISM,
+];
 
 /// What a removed score holds: far below any score, yet finite, so that arithmetic on it stays finite.
 pub const MASKED: f32 = -1e30;
@@ -119,6 +141,9 @@ pub enum Law {
     Causal,
     /// Adding a constant to a row of scores changes nothing.
     ShiftInvariant(At),
+    /// A row does not depend on how the tokens after it were cut off: the last row of a pass over the first q + 1 tokens,
+    /// and row q decoded step by step, are row q of the whole pass.
+    Prefix(At),
     /// At these values the mechanism is exactly another one: a free oracle.
     ReducesTo {
         /// Id of the other mechanism, at its defaults.
@@ -156,204 +181,6 @@ impl Tolerance {
         let rms = difference / (f64::from(self.rms) * size + f64::from(self.abs) * (reference.len() as f64).sqrt());
         let element = came.iter().zip(reference).map(|(a, b)| (a - b).abs() / (self.abs + self.rel * b.abs()));
         element.fold(rms as f32, f32::max)
-    }
-}
-
-/// A tensor a mechanism reads besides q, k and v, one per layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Input {
-    /// snake_case name in npz files and WGSL.
-    pub name: &'static str,
-    /// Axis letters, for example `HD`.
-    pub axes: &'static str,
-    /// How it is filled when nobody learned it.
-    pub fill: Fill,
-}
-
-/// How an [`Input`] is filled when nobody learned it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fill {
-    /// Zeros.
-    Zero,
-    /// Normal noise of this standard deviation, seeded by experiment, mechanism, layer and name.
-    Normal(f32),
-}
-
-/// Role, parameters and tensor code of a mechanism.
-pub struct Plug {
-    /// What it changes.
-    pub role: Role,
-    /// Its parameters.
-    pub spec: &'static [Param],
-    /// The name of its parameter struct, in Rust and WGSL.
-    pub params: &'static str,
-    /// Extra tensors it reads.
-    pub inputs: &'static [Input],
-    /// Its tensor code.
-    pub twin: Twin,
-}
-
-/// The tensor code of a mechanism, its parameter type erased.
-#[derive(Clone, Copy)]
-pub enum Twin {
-    /// See [`ScoreMod`].
-    Score(fn(&[Value], &Grid, Tensor<4>) -> Tensor<4>),
-    /// See [`MaskMod`].
-    Mask(fn(&[Value], &Grid) -> Tensor<4, Bool>),
-    /// See [`Normalizer`].
-    Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
-}
-
-/// Changes one score.
-pub trait ScoreMod {
-    /// Its parameters.
-    type Params: Params;
-    /// scores `[B,H,Q,K]` → scores `[B,H,Q,K]`
-    fn score(p: &Self::Params, at: &Grid, scores: Tensor<4>) -> Tensor<4>;
-}
-
-/// Keeps or drops one pair. The causal mask is applied beside it.
-pub trait MaskMod {
-    /// Its parameters.
-    type Params: Params;
-    /// → keep, broadcastable to `[B,H,Q,K]`
-    fn keep(p: &Self::Params, at: &Grid) -> Tensor<4, Bool>;
-}
-
-/// Turns rows of scores into weights.
-pub trait Normalizer {
-    /// Its parameters.
-    type Params: Params;
-    /// Extra tensors it reads, per layer.
-    const INPUTS: &'static [Input] = &[];
-    /// rows of scores `[B,H,Q,K]` → weights `[B,H,Q,K]`; a row that keeps no key yields zeros, never NaN.
-    fn weigh(p: &Self::Params, at: &Grid, rows: Rows) -> Weighted;
-}
-
-/// Masked scores and what a normalizer may need beside them.
-pub struct Rows {
-    /// `[B,H,Q,K]`; entries that are not kept hold [`MASKED`].
-    pub scores: Tensor<4>,
-    /// `[B,H,Q,K]`, true where a pair is kept.
-    pub keep: Tensor<4, Bool>,
-    /// Rotated queries `[B,H,Q,D]`.
-    pub q: Tensor<4>,
-    /// What q·k was multiplied by, usually 1/√D.
-    pub scale: f32,
-    /// The mechanism's own inputs, in the order of its declaration.
-    pub inputs: Vec<Array>,
-}
-
-impl Rows {
-    /// The input declared at `index` as a tensor on the device of the scores; an input nobody declared is a bug of the
-    /// mechanism and yields zeros of one element, which fails its laws.
-    pub fn input<const D: usize>(&self, index: usize) -> Tensor<D> {
-        let device = self.scores.device();
-        match self.inputs.get(index) {
-            Some(array) => Tensor::from_data(TensorData::new(array.data.clone(), array.shape.clone()), &device),
-            None => Tensor::zeros([1; D], &device),
-        }
-    }
-}
-
-/// What a normalizer makes of its rows.
-pub struct Weighted {
-    /// Weights over keys `[B,H,Q,K]`; zero where a pair is not kept.
-    pub pattern: Tensor<4>,
-    /// Weight that goes elsewhere than to a key.
-    pub slot: Option<Slot>,
-}
-
-/// A place beside the keys that takes weight.
-pub struct Slot {
-    /// `[B,H,Q,1]`
-    pub weight: Tensor<4>,
-    /// What it adds to z per unit of weight, `[1,H,1,D]`.
-    pub value: Tensor<4>,
-}
-
-impl Plug {
-    /// The plug of a [`ScoreMod`].
-    pub const fn score_mod<M: ScoreMod>() -> Self {
-        Self::new::<M::Params>(
-            Role::ScoreMod,
-            &[],
-            Twin::Score(|values, at, s| M::score(&M::Params::from_values(values), at, s)),
-        )
-    }
-
-    /// The plug of a [`MaskMod`].
-    pub const fn mask_mod<M: MaskMod>() -> Self {
-        Self::new::<M::Params>(
-            Role::MaskMod,
-            &[],
-            Twin::Mask(|values, at| M::keep(&M::Params::from_values(values), at)),
-        )
-    }
-
-    /// The plug of a [`Normalizer`].
-    pub const fn normalizer<M: Normalizer>() -> Self {
-        let twin = Twin::Weigh(|values, at, rows| M::weigh(&M::Params::from_values(values), at, rows));
-        Self::new::<M::Params>(Role::Normalizer, M::INPUTS, twin)
-    }
-
-    const fn new<P: Params>(role: Role, inputs: &'static [Input], twin: Twin) -> Self {
-        Self { role, spec: P::SPEC, params: P::NAME, inputs, twin }
-    }
-}
-
-/// Where in the model and the sequence a mechanism is asked, with positions as tensors.
-#[derive(Debug, Clone)]
-pub struct Grid {
-    /// Zero-based layer.
-    pub layer: usize,
-    /// Number of query heads H.
-    pub heads: usize,
-    /// Number of key–value heads G.
-    pub kv_heads: usize,
-    /// Number of query rows Q.
-    pub queries: usize,
-    /// Number of keys K.
-    pub keys: usize,
-    /// Position of the first query row: 0 in a forward pass, the cache length in a decode step.
-    pub first_query: usize,
-    /// Where tensors live.
-    pub device: Device,
-}
-
-impl Grid {
-    fn count(&self, from: usize, count: usize) -> Tensor<1> {
-        Tensor::<1, Int>::arange(from as i64..(from + count) as i64, &self.device).float()
-    }
-
-    /// H as a real number.
-    pub fn heads(&self) -> f32 {
-        self.heads as f32
-    }
-
-    /// 1, 2, … H as `[1,H,1,1]`.
-    pub fn head_ordinal(&self) -> Tensor<4> {
-        self.count(1, self.heads).reshape([1, self.heads, 1, 1])
-    }
-
-    /// Query positions as `[1,1,Q,1]`.
-    pub fn query(&self) -> Tensor<4> {
-        self.count(self.first_query, self.queries).reshape([1, 1, self.queries, 1])
-    }
-
-    /// Key positions as `[1,1,1,K]`.
-    pub fn key(&self) -> Tensor<4> {
-        self.count(0, self.keys).reshape([1, 1, 1, self.keys])
-    }
-
-    /// Query position minus key position as `[1,1,Q,K]`; negative for later keys.
-    pub fn distance(&self) -> Tensor<4> {
-        self.query() - self.key()
-    }
-
-    /// True where the key is not later than the query, `[1,1,Q,K]`.
-    pub fn causal(&self) -> Tensor<4, Bool> {
-        self.distance().greater_equal_elem(0.0)
     }
 }
 
@@ -419,6 +246,7 @@ impl Law {
             Law::RowsSumToOne(at) => format!("Rows sum to one{}", setting(at)),
             Law::Causal => "No weight on later keys".into(),
             Law::ShiftInvariant(at) => format!("Adding a constant to a row of scores changes nothing{}", setting(at)),
+            Law::Prefix(at) => format!("Cut off and decoded step by step, rows are those of the whole{}", setting(at)),
             Law::ReducesTo { other, at } => format!("Equals {other}{}", setting(at)),
         }
     }

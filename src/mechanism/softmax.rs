@@ -83,6 +83,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     laws: &[
         Law::Causal,
         Law::RowsSumToOne(&[]),
+        Law::Prefix(&[]),
         Law::ShiftInvariant(&[]),
         Law::ReducesTo {
             other: "softmax",

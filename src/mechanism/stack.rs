@@ -1,8 +1,9 @@
 //! The mechanisms of one pane, sorted by what they change.
 
-use super::{Mechanism, by_id};
+use super::{Input, Mechanism, by_id};
 use crate::catalogue::Role;
 use crate::experiment::Chip;
+use crate::hook::Array;
 use crate::spec::{self, Value};
 use crate::{Error, Result};
 
@@ -26,50 +27,112 @@ impl Placed {
     }
 }
 
-/// What a pane runs: mods in order, one normalizer.
+/// What a pane runs: mods in order, at most one selector, one normalizer; or one mixer instead.
 #[derive(Clone)]
 pub struct Stack {
+    /// Applied to the projections in this order.
+    pub projection_mods: Vec<Placed>,
     /// Applied to the scores in this order.
     pub score_mods: Vec<Placed>,
     /// All of them must keep a pair.
     pub mask_mods: Vec<Placed>,
+    /// Chooses among the pairs that masks keep.
+    pub selector: Option<Placed>,
     /// Plain softmax when the pane names none.
     pub normalizer: Placed,
+    /// Applied to the weights in this order.
+    pub pattern_mods: Vec<Placed>,
+    /// Where there is one, everything from scores to weights is empty and the normalizer does not act.
+    pub mixer: Option<Placed>,
 }
 
 impl Stack {
     /// Sorts and checks the chips of pane `pane`.
     ///
     /// # Errors
-    /// [`Error::Stack`] when a mechanism stands twice or two normalizers meet; [`Error::Unknown`] and [`Error::Param`]
-    /// from the chips.
+    /// [`Error::Stack`] when a mechanism stands twice or two that exclude each other meet; [`Error::Unknown`] and
+    /// [`Error::Param`] from the chips.
     pub fn new(pane: &str, chips: &[Chip]) -> Result<Self> {
         let placed = chips.iter().map(Placed::new).collect::<Result<Vec<_>>>()?;
         let refuse = |problem: String| Err(Error::Stack { pane: pane.into(), problem });
         for (index, this) in placed.iter().enumerate() {
             for other in &placed[..index] {
-                if other.mechanism.id == this.mechanism.id {
-                    return refuse(format!("{} stands twice; remove one", this.mechanism.id));
+                let (a, b) = (other.mechanism, this.mechanism);
+                if a.id == b.id {
+                    return refuse(format!("{} stands twice; remove one", a.id));
                 }
-                if other.mechanism.plug.role == this.mechanism.plug.role && this.mechanism.plug.role.single() {
-                    let (a, b) = (other.mechanism.id, this.mechanism.id);
-                    return refuse(format!(
-                        "{a} and {b} cannot stand together, each {}; remove one",
-                        this.mechanism.plug.role.title()
-                    ));
+                if a.plug.role.excludes(b.plug.role) {
+                    let why = if a.plug.role == b.plug.role {
+                        format!("each {}", a.plug.role.title())
+                    } else {
+                        let (mixer, left) = if a.plug.role == Role::Mixer { (a, b) } else { (b, a) };
+                        format!("{} {} and leaves {} nothing to act on", mixer.id, mixer.plug.role.title(), left.id)
+                    };
+                    return refuse(format!("{} and {} cannot stand together, {why}; remove one", a.id, b.id));
                 }
             }
         }
-        let of = |role: Role| placed.iter().filter(move |p| p.mechanism.plug.role == role).cloned();
-        let normalizer = match of(Role::Normalizer).next() {
-            Some(normalizer) => normalizer,
-            None => Placed::new(&Chip::new("softmax"))?,
-        };
-        Ok(Self { score_mods: of(Role::ScoreMod).collect(), mask_mods: of(Role::MaskMod).collect(), normalizer })
+        let mut stack = Self::plain()?;
+        placed.into_iter().for_each(|placed| stack.place(placed));
+        Ok(stack)
     }
 
-    /// Every mechanism in the order in which it acts.
+    /// One mechanism at these values and nothing else.
+    ///
+    /// # Errors
+    /// None that a test of the registry would not find.
+    pub fn alone(mechanism: &'static Mechanism, values: Vec<Value>) -> Result<Self> {
+        let mut stack = Self::plain()?;
+        stack.place(Placed { mechanism, values });
+        Ok(stack)
+    }
+
+    fn plain() -> Result<Self> {
+        Ok(Self {
+            projection_mods: Vec::new(),
+            score_mods: Vec::new(),
+            mask_mods: Vec::new(),
+            selector: None,
+            normalizer: Placed::new(&Chip::new("softmax"))?,
+            pattern_mods: Vec::new(),
+            mixer: None,
+        })
+    }
+
+    fn place(&mut self, placed: Placed) {
+        match placed.mechanism.plug.role {
+            Role::ProjectionMod => self.projection_mods.push(placed),
+            Role::ScoreMod => self.score_mods.push(placed),
+            Role::MaskMod => self.mask_mods.push(placed),
+            Role::Selector => self.selector = Some(placed),
+            Role::Normalizer => self.normalizer = placed,
+            Role::PatternMod => self.pattern_mods.push(placed),
+            Role::Mixer => self.mixer = Some(placed),
+        }
+    }
+
+    /// Every mechanism that acts, in the order in which it does.
     pub fn iter(&self) -> impl Iterator<Item = &Placed> {
-        self.score_mods.iter().chain(&self.mask_mods).chain([&self.normalizer])
+        let normalizer = self.mixer.is_none().then_some(&self.normalizer);
+        self.projection_mods
+            .iter()
+            .chain(&self.score_mods)
+            .chain(&self.mask_mods)
+            .chain(&self.selector)
+            .chain(normalizer)
+            .chain(&self.pattern_mods)
+            .chain(&self.mixer)
+    }
+
+    /// The inputs of every mechanism that acts, in order of the mechanisms and of their declarations.
+    pub fn inputs(&self) -> impl Iterator<Item = (&Placed, &'static Input)> {
+        self.iter().flat_map(|placed| placed.mechanism.plug.inputs.iter().map(move |input| (placed, input)))
+    }
+
+    /// The part of `arrays`, in the order of [`Stack::inputs`], that belongs to `placed`.
+    pub fn inputs_of<'a>(&self, placed: &Placed, arrays: &'a [Array]) -> &'a [Array] {
+        let count = |placed: &Placed| placed.mechanism.plug.inputs.len();
+        let before = self.iter().take_while(|other| other.mechanism.id != placed.mechanism.id).map(count).sum();
+        arrays.get(before..before + count(placed)).unwrap_or(&[])
     }
 }

@@ -1,126 +1,286 @@
 //! One attention step under a stack of mechanisms: the place where roles become tensor operations.
 
-use crate::hook::Array;
-use crate::mechanism::{Fill, Grid, Input, MASKED, Placed, Rows, Stack, Twin, Weighted};
+use super::run::Run;
+use crate::hook::{Array, Site};
+use crate::mechanism::{
+    Fill, Grid, Input, MASKED, Memories, Mixed, Placed, Projected, Rows, Selected, Stack, Turned, Twin, Vectors,
+    Weighted,
+};
 use burn::tensor::{Bool, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Everything one step produces.
 pub struct Attended {
-    /// Scores after mods and masks `[B,H,Q,K]`; removed entries hold [`MASKED`].
+    /// Scores after mods, masks and selector `[B,H,Q,K]`; removed entries hold [`MASKED`]. Under a mixer the plain causal
+    /// scores, which it does not use, and only where somebody looks.
+    pub scores: Option<Tensor<4>>,
+    /// Weights `[B,H,Q,K]` and the slot; of a mixer those it stands for, and only where somebody looks.
+    pub weighted: Option<Weighted>,
+    /// `[B,H,Q,D]`
+    pub z: Tensor<4>,
+}
+
+/// Scores of a stack without a mixer.
+pub struct Scored {
+    /// After mods, masks and selector `[B,H,Q,K]`; removed entries hold [`MASKED`].
     pub scores: Tensor<4>,
     /// True where a pair is kept, `[B,H,Q,K]`.
     pub keep: Tensor<4, Bool>,
-    /// Weights `[B,H,Q,K]` and the slot.
-    pub weighted: Weighted,
 }
 
-/// Scores of rotated `q` `[B,H,Q,D]` on `k` `[B,G,K,D]`: scale · q·kᵀ → `[B,H,Q,K]`.
-pub fn scores(q: Tensor<4>, k: Tensor<4>, scale: f32) -> Tensor<4> {
-    let heads = q.dims()[1];
-    (q * scale).matmul(share_heads(k, heads).swap_dims(2, 3))
+/// Projections of the new tokens → vectors as attention takes them, of the new tokens.
+pub fn project(stack: &Stack, at: &Grid, given: Projected, inputs: &[Array], memories: &mut Memories) -> Turned {
+    // Mods of one step would each turn; the first one is the step, and the rest see what it leaves.
+    let mut mods = stack.projection_mods.iter();
+    let Some(placed) = mods.next() else { return given.turn() };
+    let mut turned = projected(stack, placed, at, given, inputs, memories);
+    for placed in mods {
+        let given = Projected { q: turned.q, k: turned.k, v: turned.v, rotation: None };
+        turned = projected(stack, placed, at, given, inputs, memories);
+    }
+    turned
 }
 
-/// Mods, masks and normaliser on raw `scores` `[B,H,Q,K]`; `inputs` are those of the normaliser, in its order.
-pub fn weigh(stack: &Stack, at: &Grid, scores: Tensor<4>, q: Tensor<4>, scale: f32, inputs: Vec<Array>) -> Attended {
+fn projected(
+    stack: &Stack,
+    placed: &Placed,
+    at: &Grid,
+    given: Projected,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Turned {
+    match placed.mechanism.plug.twin {
+        Twin::Project(project, _) => {
+            project(&placed.values, &at.with(stack.inputs_of(placed, inputs)), given, memories.of(placed.mechanism.id))
+        }
+        _ => given.turn(),
+    }
+}
+
+/// One step under the run's stack, every activation between vectors and z offered to its tap; `inputs` are those of
+/// [`Stack::inputs`].
+pub fn attend(run: &Run<'_>, at: &Grid, given: Vectors, inputs: &[Array], memories: &mut Memories) -> Attended {
+    let (stack, layer) = (run.stack, at.layer);
+    if let Some(mixer) = &stack.mixer {
+        return mixed(run, mixer, at, given, inputs, memories);
+    }
+    let mut scored = score(stack, at, &given, given.scores(), inputs, memories);
+    scored.scores = run.offer(layer, Site::Scores, scored.scores);
+    let scores = scored.scores.clone();
+    let mut weighted = weigh(stack, at, scored, given.clone(), inputs, memories);
+    weighted.pattern = run.offer(layer, Site::Pattern, weighted.pattern);
+    if let Some(slot) = weighted.slot.as_mut() {
+        let weight = slot.weight.clone().squeeze_dim::<3>(3);
+        if let Some(weight) = run.offer_edit(layer, Site::Slot, &weight) {
+            slot.weight = weight.unsqueeze_dim(3);
+        }
+    }
+    let z = sum(&weighted, given.values());
+    Attended { scores: Some(scores), weighted: Some(weighted), z }
+}
+
+/// The step of a mixer. Who edits its pattern gets the sum of values under the edited one; scores it has none to edit.
+fn mixed(
+    run: &Run<'_>,
+    mixer: &Placed,
+    at: &Grid,
+    given: Vectors,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Attended {
+    let layer = at.layer;
+    let scores = run.wants(layer, Site::Scores).then(|| {
+        let scores = given.scores();
+        let drop = at.causal().bool_not().expand(scores.dims());
+        scores.mask_fill(drop, MASKED)
+    });
+    if let Some(scores) = &scores
+        && run.offer_edit(layer, Site::Scores, scores).is_some()
+    {
+        run.refuse(layer, Site::Scores, format!("no edit: {} makes no scores", mixer.mechanism.id));
+    }
+    let values = given.values();
+    let Mixed { mut z, pattern } = mix(run.stack, mixer, at, given, inputs, memories);
+    let weighted = run.wants(layer, Site::Pattern).then(|| {
+        let mut pattern = pattern();
+        if let Some(edited) = run.offer_edit(layer, Site::Pattern, &pattern) {
+            z = edited.clone().matmul(values);
+            pattern = edited;
+        }
+        Weighted { pattern, slot: None }
+    });
+    Attended { scores, weighted, z }
+}
+
+/// The mixer of a stack on whole vectors.
+pub fn mix(
+    stack: &Stack,
+    mixer: &Placed,
+    at: &Grid,
+    given: Vectors,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Mixed {
+    match mixer.mechanism.plug.twin {
+        Twin::Mix(mix) => {
+            mix(&mixer.values, &at.with(stack.inputs_of(mixer, inputs)), given, memories.of(mixer.mechanism.id))
+        }
+        // Stack puts only mixers there.
+        _ => Mixed { z: given.q.zeros_like(), pattern: Box::new(move || given.scores().zeros_like()) },
+    }
+}
+
+/// Mods, masks and selector on raw `scores` `[B,H,Q,K]` of `vectors`.
+pub fn score(
+    stack: &Stack,
+    at: &Grid,
+    vectors: &Vectors,
+    scores: Tensor<4>,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Scored {
     let shape = scores.dims();
+    let at_mod = |placed: &Placed| at.with(stack.inputs_of(placed, inputs));
     let mut scores = scores;
     for placed in &stack.score_mods {
         if let Twin::Score(score) = placed.mechanism.plug.twin {
-            scores = score(&placed.values, at, scores);
+            scores = score(&placed.values, &at_mod(placed), scores);
         }
     }
     // Expanded last: without head-dependent masks everything before is one [1,1,Q,K].
     let mut keep = at.causal();
     for placed in &stack.mask_mods {
         if let Twin::Mask(mask) = placed.mechanism.plug.twin {
-            let mask = mask(&placed.values, at);
-            let common: [usize; 4] = std::array::from_fn(|axis| keep.dims()[axis].max(mask.dims()[axis]));
-            keep = keep.expand(common).bool_and(mask.expand(common));
+            keep = both(keep, mask(&placed.values, &at_mod(placed)));
         }
     }
-    let drop = keep.clone().bool_not().expand(shape);
-    let keep = keep.expand(shape);
-    let scores = scores.mask_fill(drop, MASKED);
-    normalize(stack, at, scores, keep, q, scale, inputs)
+    let mut scored = masked(scores, keep.expand(shape));
+    if let Some(placed) = &stack.selector
+        && let Twin::Select(select) = placed.mechanism.plug.twin
+    {
+        let rows = Rows { scores: scored.scores, keep: scored.keep, vectors: vectors.clone() };
+        let Selected { keep, bias } = select(&placed.values, &at_mod(placed), &rows, memories.of(placed.mechanism.id));
+        let scores = match bias {
+            Some(bias) => rows.scores + bias,
+            None => rows.scores,
+        };
+        scored = masked(scores, both(rows.keep, keep));
+    }
+    scored
 }
 
-/// Only the normaliser, on `scores` to which mods and masks have been applied: what follows an edit of the scores.
-pub fn normalize(
+fn masked(scores: Tensor<4>, keep: Tensor<4, Bool>) -> Scored {
+    Scored { scores: scores.mask_fill(keep.clone().bool_not(), MASKED), keep }
+}
+
+/// Both conditions, each broadcast along the axes it lacks.
+pub fn both(a: Tensor<4, Bool>, b: Tensor<4, Bool>) -> Tensor<4, Bool> {
+    let common: [usize; 4] = std::array::from_fn(|axis| a.dims()[axis].max(b.dims()[axis]));
+    a.expand(common).bool_and(b.expand(common))
+}
+
+/// Normalizer and pattern mods on scores.
+pub fn weigh(
     stack: &Stack,
     at: &Grid,
-    scores: Tensor<4>,
-    keep: Tensor<4, Bool>,
-    q: Tensor<4>,
-    scale: f32,
-    inputs: Vec<Array>,
-) -> Attended {
-    let rows = Rows { scores: scores.clone(), keep: keep.clone(), q, scale, inputs };
-    let weighted = match stack.normalizer.mechanism.plug.twin {
-        Twin::Weigh(weigh) => weigh(&stack.normalizer.values, at, rows),
-        // Stack::new puts only normalizers there.
-        Twin::Score(_) | Twin::Mask(_) => Weighted { pattern: scores.zeros_like(), slot: None },
+    scored: Scored,
+    vectors: Vectors,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Weighted {
+    let at_mod = |placed: &Placed| at.with(stack.inputs_of(placed, inputs));
+    let rows = Rows { scores: scored.scores, keep: scored.keep, vectors };
+    let mut weighted = match stack.normalizer.mechanism.plug.twin {
+        Twin::Weigh(weigh) => weigh(&stack.normalizer.values, &at_mod(&stack.normalizer), rows),
+        // Stack puts only normalizers there.
+        _ => Weighted { pattern: rows.scores.zeros_like(), slot: None },
     };
-    Attended { scores, keep, weighted }
+    for placed in &stack.pattern_mods {
+        if let Twin::Rework(rework) = placed.mechanism.plug.twin {
+            weighted = rework(&placed.values, &at_mod(placed), weighted, memories.of(placed.mechanism.id));
+        }
+    }
+    weighted
 }
 
-/// The mix of values `v` `[B,G,K,D]` under the weights → z `[B,H,Q,D]`.
-pub fn mix(weighted: Weighted, v: Tensor<4>) -> Tensor<4> {
-    let heads = weighted.pattern.dims()[1];
-    let z = weighted.pattern.matmul(share_heads(v, heads));
-    match weighted.slot {
-        Some(slot) => z + slot.weight * slot.value,
+/// The sum of values `[B,H,K,D]` under the weights → z `[B,H,Q,D]`.
+pub fn sum(weighted: &Weighted, values: Tensor<4>) -> Tensor<4> {
+    let z = weighted.pattern.clone().matmul(values);
+    match &weighted.slot {
+        Some(slot) => z + slot.weight.clone() * slot.value.clone(),
         None => z,
     }
 }
 
-/// Repeats each key–value head for the query heads of its group: `[B,G,K,D]` → `[B,H,K,D]`.
-fn share_heads(kv: Tensor<4>, heads: usize) -> Tensor<4> {
-    let [batch, kv_heads, keys, width] = kv.dims();
-    let group = heads / kv_heads.max(1);
-    if group == 1 {
-        return kv;
-    }
-    kv.reshape([batch, kv_heads, 1, keys * width])
-        .expand([batch, kv_heads, group, keys * width])
-        .reshape([batch, heads, keys, width])
-}
-
-/// The inputs of a mechanism nobody learned, for one layer; the same on every device.
+/// The inputs of a stack that nobody learned, for one layer, in the order of [`Stack::inputs`]; the same on every device.
 pub fn default_inputs(
-    placed: &Placed,
+    stack: &Stack,
     layer: usize,
     heads: usize,
     kv_heads: usize,
     head_width: usize,
     seed: u64,
 ) -> Vec<Array> {
-    let make = |input: &Input| {
-        let size = |letter| match letter {
-            'H' => heads,
-            'G' => kv_heads,
-            _ => head_width,
-        };
-        let shape: Vec<usize> = input.axes.chars().map(size).collect();
+    let make = |(placed, input): (&Placed, &Input)| {
+        let shape = input.shape(heads, kv_heads, head_width);
+        let name = format!("{}.{}", placed.mechanism.id, input.name);
         let count = shape.iter().product();
         let data = match input.fill {
             Fill::Zero => vec![0.0; count],
-            Fill::Normal(deviation) => {
-                normal(count, deviation, &format!("{}.{}", placed.mechanism.id, input.name), layer, seed)
-            }
+            Fill::Normal(deviation) => normal(count, deviation, &name, layer, seed),
+            Fill::Uniform => uniform(count, &name, layer, seed),
+            Fill::Orthogonal => orthogonal(count, shape.last().copied().unwrap_or(1), &name, layer, seed),
         };
         Array { shape, data }
     };
-    placed.mechanism.plug.inputs.iter().map(make).collect()
+    stack.inputs().map(make).collect()
 }
 
-/// Normal noise by Box–Muller from a counter generator keyed by name, layer and seed.
-pub fn normal(count: usize, deviation: f32, name: &str, layer: usize, seed: u64) -> Vec<f32> {
+fn generator(name: &str, layer: usize, seed: u64) -> impl FnMut() -> f32 {
     let key = name
         .bytes()
         .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let mut rng = ChaCha8Rng::seed_from_u64(key.wrapping_add(layer as u64));
-    let mut uniform = || (rng.next_u32() as f32 + 0.5) / 4_294_967_296.0;
+    move || (rng.next_u32() as f32 + 0.5) / 4_294_967_296.0
+}
+
+/// Even noise in 0..1, never 1, from a counter generator keyed by name, layer and seed.
+pub fn uniform(count: usize, name: &str, layer: usize, seed: u64) -> Vec<f32> {
+    let mut next = generator(name, layer, seed);
+    // The largest f32 below one; rounding of a large draw must not reach one.
+    (0..count).map(|_| next().min(1.0 - f32::EPSILON / 2.0)).collect()
+}
+
+/// Normal noise by Box–Muller from a counter generator keyed by name, layer and seed.
+pub fn normal(count: usize, deviation: f32, name: &str, layer: usize, seed: u64) -> Vec<f32> {
+    let mut uniform = generator(name, layer, seed);
     (0..count).map(|_| deviation * (-2.0 * uniform().ln()).sqrt() * (std::f32::consts::TAU * uniform()).cos()).collect()
+}
+
+/// Rows of `width` normal values, made orthogonal in blocks of `width` rows by Gram–Schmidt in f64 and stretched to the
+/// lengths of rows drawn anew.
+fn orthogonal(count: usize, width: usize, name: &str, layer: usize, seed: u64) -> Vec<f32> {
+    let directions = normal(count, 1.0, name, layer, seed);
+    let lengths = normal(count, 1.0, &format!("{name}.lengths"), layer, seed);
+    let length = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let wide = |row: &[f32]| -> Vec<f64> { row.iter().map(|x| f64::from(*x)).collect() };
+    let mut block: Vec<Vec<f64>> = Vec::new();
+    let mut made = Vec::with_capacity(count);
+    for (row, other) in directions.chunks(width.max(1)).zip(lengths.chunks(width.max(1))) {
+        if block.len() == width {
+            block.clear();
+        }
+        let mut row = wide(row);
+        for earlier in &block {
+            let along: f64 = row.iter().zip(earlier).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(earlier).for_each(|(a, b)| *a -= along * b);
+        }
+        let size = length(&row).max(f64::MIN_POSITIVE);
+        row.iter_mut().for_each(|x| *x /= size);
+        let size = length(&wide(other));
+        made.extend(row.iter().map(|x| (x * size) as f32));
+        block.push(row);
+    }
+    made
 }

@@ -1,12 +1,27 @@
-//! Step-by-step decoding: keys and values of the tokens so far, so that one more token costs one row.
+//! Step-by-step decoding: keys and values of the tokens so far, so that one more token costs one row, and what mechanisms
+//! remember beside them.
 
+use crate::mechanism::Memories;
 use burn::tensor::Tensor;
+
+/// What a growing sequence leaves behind.
+#[derive(Debug, Clone, Default)]
+pub struct KeyValues {
+    /// Keys and values of every layer.
+    pub(super) layers: Layers,
+    /// What mechanisms carry from step to step.
+    pub(super) memories: Memories,
+}
 
 /// Keys (rotated) and values of every layer, growing with the sequence.
 #[derive(Debug, Clone, Default)]
-pub struct KeyValues {
-    /// Per layer k and v, `[B,G,K,D]` each.
-    layers: Vec<(Tensor<4>, Tensor<4>)>,
+pub(super) struct Layers(Vec<(Tensor<4>, Tensor<4>)>);
+
+/// What one step may read of earlier ones.
+pub(super) struct Past<'a> {
+    pub(super) memories: &'a mut Memories,
+    /// Absent in a pass over whole sequences.
+    pub(super) keys: Option<&'a mut Layers>,
 }
 
 impl KeyValues {
@@ -17,19 +32,21 @@ impl KeyValues {
 
     /// How many tokens have been seen.
     pub fn tokens(&self) -> usize {
-        self.layers.first().map_or(0, |(k, _)| k.dims()[2])
+        self.layers.0.first().map_or(0, |(k, _)| k.dims()[2])
     }
+}
 
+impl Layers {
     /// Appends the keys and values of new tokens at `layer`; returns those of the whole sequence, `[B,G,K,D]`.
     pub(super) fn extend(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        match self.layers.get_mut(layer) {
+        match self.0.get_mut(layer) {
             Some(past) => {
                 past.0 = Tensor::cat(vec![past.0.clone(), k], 2);
                 past.1 = Tensor::cat(vec![past.1.clone(), v], 2);
                 past.clone()
             }
             None => {
-                self.layers.push((k.clone(), v.clone()));
+                self.0.push((k.clone(), v.clone()));
                 (k, v)
             }
         }

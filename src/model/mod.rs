@@ -16,7 +16,7 @@ pub mod config;
 mod cpu;
 mod decode;
 pub mod load;
-mod rotary;
+pub(crate) mod rotary;
 mod run;
 pub mod sample;
 pub mod step;

@@ -7,7 +7,8 @@ use super::config::Pairing;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Tables for a run of positions.
-pub(super) struct Rotation {
+#[derive(Debug, Clone)]
+pub struct Rotation {
     /// [1,1,Q,D/2]
     cos: Tensor<4>,
     /// [1,1,Q,D/2]
@@ -38,7 +39,7 @@ impl Rotation {
     }
 
     /// Turns queries or keys `[B,N,Q,D]`.
-    pub(super) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn turn(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, heads, queries, width] = x.dims();
         let pairs = width / 2;
         let (a, b) = match self.pairing {

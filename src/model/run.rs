@@ -56,27 +56,26 @@ impl<'a> Run<'a> {
         let array = host(value.to_data());
         let edited = tap.borrow_mut().visit(at, &array)?;
         if edited.shape != array.shape || edited.data.len() != array.data.len() {
-            self.fault.borrow_mut().get_or_insert(Error::Shape {
-                who: at.to_string(),
-                tensor: "replacement".into(),
-                expected: format!("{:?}", array.shape),
-                came: format!("{:?} with {} values", edited.shape, edited.data.len()),
-            });
+            let came = format!("{:?} with {} values", edited.shape, edited.data.len());
+            self.fault(at, format!("{:?}", array.shape), came);
             return None;
         }
         Some(Tensor::from_data(TensorData::new(edited.data, edited.shape), &value.device()))
     }
 
-    /// The normalizer's own inputs at one layer.
+    /// Notes that a replacement at this point has no effect under this stack.
+    pub(super) fn refuse(&self, layer: usize, site: Site, expected: String) {
+        self.fault(HookPoint { layer, site }, expected, "one".into());
+    }
+
+    fn fault(&self, at: HookPoint, expected: String, came: String) {
+        let (who, tensor) = (at.to_string(), "replacement".into());
+        self.fault.borrow_mut().get_or_insert(Error::Shape { who, tensor, expected, came });
+    }
+
+    /// The inputs of the stack's mechanisms at one layer.
     pub(super) fn inputs(&self, layer: usize, config: &Config) -> Vec<Array> {
-        attention::default_inputs(
-            &self.stack.normalizer,
-            layer,
-            config.heads,
-            config.kv_heads,
-            config.head_width,
-            self.seed,
-        )
+        attention::default_inputs(self.stack, layer, config.heads, config.kv_heads, config.head_width, self.seed)
     }
 }
 

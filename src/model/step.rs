@@ -2,7 +2,7 @@
 
 use super::attention;
 use crate::hook::Array;
-use crate::mechanism::{Grid, Stack};
+use crate::mechanism::{Grid, Memories, Mixed, Stack, Vectors};
 use crate::shape::Axes;
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -22,7 +22,9 @@ pub struct Given {
     pub first_query: usize,
     /// Zero-based layer.
     pub layer: usize,
-    /// Inputs of the normalizer, in its order.
+    /// Number of layers of the model; a mechanism that depends on it acts on `layer` as on one of these.
+    pub layers: usize,
+    /// Inputs of the mechanisms, in the order of [`Stack::inputs`].
     pub inputs: Vec<Array>,
 }
 
@@ -31,7 +33,7 @@ pub struct Given {
 pub struct Applied {
     /// `[B,H,Q,K]`; removed entries hold [`MASKED`](crate::mechanism::MASKED).
     pub scores: Array,
-    /// `[B,H,Q,K]`; zero where a pair is not kept.
+    /// `[B,H,Q,K]`; zero where a pair is not kept. Of a mixer the weights it stands for.
     pub pattern: Array,
     /// Weight of the slot `[B,H,Q]`, where the normalizer has one.
     pub slot: Option<Array>,
@@ -62,21 +64,24 @@ impl Given {
     /// # Errors
     /// [`Error::Shape`] naming the tensor that does not fit the others.
     pub fn sizes(&self, stack: &Stack) -> Result<Sizes> {
-        let normalizer = stack.normalizer.mechanism;
-        let mut axes = Axes::new(normalizer.id);
+        let who = stack.iter().map(|placed| placed.mechanism.id).collect::<Vec<_>>().join(" ");
+        let mut axes = Axes::new(who.as_str());
         axes.bind("q", "BHQD", &self.q.shape)?;
         axes.bind("k", "BGKD", &self.k.shape)?;
         axes.bind("v", "BGKD", &self.v.shape)?;
         let refuse = |tensor: &str, expected: String, came: String| {
-            Err(Error::Shape { who: normalizer.id.into(), tensor: tensor.into(), expected, came })
+            Err(Error::Shape { who: who.clone(), tensor: tensor.into(), expected, came })
         };
-        let (declared, given) = (normalizer.plug.inputs, &self.inputs);
-        if declared.len() != given.len() {
+        let declared: Vec<_> = stack.inputs().map(|(_, input)| input).collect();
+        if declared.len() != self.inputs.len() {
             let names: Vec<_> = declared.iter().map(|input| input.name).collect();
-            return refuse("inputs", format!("[{}]", names.join(",")), format!("{} tensors", given.len()));
+            return refuse("inputs", format!("[{}]", names.join(",")), format!("{} tensors", self.inputs.len()));
         }
-        for (input, array) in declared.iter().zip(given) {
-            axes.bind(input.name, input.axes, &array.shape)?;
+        for (input, array) in declared.iter().zip(&self.inputs) {
+            let expected = input.shape(axes.size('H')?, axes.size('G')?, axes.size('D')?);
+            if expected != array.shape {
+                return refuse(input.name, format!("{expected:?}"), format!("{:?}", array.shape));
+            }
         }
         for (name, array) in [("q", &self.q), ("k", &self.k), ("v", &self.v)] {
             if array.data.is_empty() || array.data.len() != array.shape.iter().product::<usize>() {
@@ -108,35 +113,61 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
     let tensor = |array: &Array| -> Tensor<4> {
         Tensor::from_data(TensorData::new(array.data.clone(), array.shape.clone()), &device)
     };
-    let grid = Grid {
+    let at = Grid {
         layer: given.layer,
+        layers: given.layers,
         heads: sizes.heads,
         kv_heads: sizes.kv_heads,
         queries: sizes.queries,
         keys: sizes.keys,
         first_query: given.first_query,
         device: device.clone(),
+        inputs: Vec::new(),
     };
-    let q = tensor(&given.q);
-    let scores = attention::scores(q.clone(), tensor(&given.k), given.scale);
-    let attended = attention::weigh(stack, &grid, scores, q, given.scale, given.inputs.clone());
-    let slot = attended.weighted.slot.as_ref().map(|slot| slot.weight.clone().squeeze_dim::<3>(3));
+    let vectors = Vectors { q: tensor(&given.q), k: tensor(&given.k), v: tensor(&given.v), scale: given.scale };
+    let mut memories = Memories::default();
+    if let Some(mixer) = &stack.mixer {
+        let plain = Stack::new("a", &[])?;
+        let scored = attention::score(&plain, &at, &vectors, vectors.scores(), &[], &mut memories);
+        let Mixed { z, pattern } = attention::mix(stack, mixer, &at, vectors, &given.inputs, &mut memories);
+        return Ok(Applied { scores: host(scored.scores)?, pattern: host(pattern())?, slot: None, z: host(z)? });
+    }
+    let scored = attention::score(stack, &at, &vectors, vectors.scores(), &given.inputs, &mut memories);
+    let scores = host(scored.scores.clone())?;
+    let weighted = attention::weigh(stack, &at, scored, vectors.clone(), &given.inputs, &mut memories);
+    let slot = weighted.slot.as_ref().map(|slot| slot.weight.clone().squeeze_dim::<3>(3));
     Ok(Applied {
-        scores: host(attended.scores)?,
-        pattern: host(attended.weighted.pattern.clone())?,
+        scores,
+        pattern: host(weighted.pattern.clone())?,
         slot: slot.map(host).transpose()?,
-        z: host(attention::mix(attended.weighted, tensor(&given.v)))?,
+        z: host(attention::sum(&weighted, vectors.values()))?,
     })
 }
 
 /// Whether the normalizer of `stack` gives weight to a slot beside the keys. Asked of the definition on a single pair,
 /// so that the answer stands in no second place.
 pub fn has_slot(stack: &Stack) -> bool {
+    if stack.mixer.is_some() {
+        return false;
+    }
     let device = Device::flex();
     let one = Tensor::<4>::ones([1, 1, 1, 1], &device);
-    let grid = Grid { layer: 0, heads: 1, kv_heads: 1, queries: 1, keys: 1, first_query: 0, device };
-    let inputs = attention::default_inputs(&stack.normalizer, 0, 1, 1, 1, 0);
-    attention::weigh(stack, &grid, one.clone(), one, 1.0, inputs).weighted.slot.is_some()
+    let at = Grid {
+        layer: 0,
+        layers: 1,
+        heads: 1,
+        kv_heads: 1,
+        queries: 1,
+        keys: 1,
+        first_query: 0,
+        device,
+        inputs: Vec::new(),
+    };
+    let inputs = attention::default_inputs(stack, 0, 1, 1, 1, 0);
+    let vectors = Vectors { q: one.clone(), k: one.clone(), v: one.clone(), scale: 1.0 };
+    let mut memories = Memories::default();
+    let scored = attention::score(stack, &at, &vectors, one, &inputs, &mut memories);
+    attention::weigh(stack, &at, scored, vectors, &inputs, &mut memories).slot.is_some()
 }
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Result<Array> {

@@ -12,13 +12,13 @@
 
 use super::attention;
 use super::config::{Activation, Config, Norm, Positions};
-use super::decode::KeyValues;
+use super::decode::{KeyValues, Past};
 use super::rotary::Rotation;
 use super::run::{Run, host};
 use super::weights::Weights;
 use crate::Result;
 use crate::hook::{Array, Site};
-use crate::mechanism::Grid;
+use crate::mechanism::{Grid, Memories, Projected, Vectors};
 use burn::module::{Module, Param};
 use burn::tensor::module::{embedding, layer_norm, linear};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
@@ -228,17 +228,24 @@ impl Text {
                 Some(Rotation::new(theta, pairing, self.config.head_width, first, queries, &device))
             }
         };
+        let mut own = Memories::default();
         for (layer, block) in self.blocks.iter().enumerate() {
             let grid = Grid {
                 layer,
+                layers: self.config.layers,
                 heads: self.config.heads,
                 kv_heads: self.config.kv_heads,
                 queries,
                 keys: first + queries,
                 first_query: first,
                 device: device.clone(),
+                inputs: Vec::new(),
             };
-            x = self.block(block, x, &grid, rotation.as_ref(), run, cache.as_deref_mut());
+            let past = match cache.as_deref_mut() {
+                Some(cache) => Past { memories: &mut cache.memories, keys: Some(&mut cache.layers) },
+                None => Past { memories: &mut own, keys: None },
+            };
+            x = self.block(block, x, &grid, rotation.as_ref(), run, past);
         }
         let x = run.offer(0, Site::LnFinal, self.ln_final.apply(x));
         let unembed = match &self.unembed {
@@ -259,12 +266,12 @@ impl Text {
         at: &Grid,
         rotation: Option<&Rotation>,
         run: &Run<'_>,
-        cache: Option<&mut KeyValues>,
+        past: Past<'_>,
     ) -> Tensor<3> {
         let layer = at.layer;
         let x = run.offer(layer, Site::ResidPre, x);
         let normal = run.offer(layer, Site::Ln1, block.ln1.apply(x.clone()));
-        let attn_out = self.attend(block, normal, at, rotation, run, cache);
+        let attn_out = self.attend(block, normal, at, rotation, run, past);
         let x = x + run.offer(layer, Site::AttnOut, attn_out);
         let x = run.offer(layer, Site::ResidMid, x);
         let normal = run.offer(layer, Site::Ln2, block.ln2.apply(x.clone()));
@@ -281,38 +288,25 @@ impl Text {
         at: &Grid,
         rotation: Option<&Rotation>,
         run: &Run<'_>,
-        cache: Option<&mut KeyValues>,
+        past: Past<'_>,
     ) -> Tensor<3> {
         let (layer, scale) = (at.layer, self.config.scale());
         let q = run.offer(layer, Site::Q, split_heads(block.q.apply(x.clone()), at.heads)); // [B,H,Q,D]
         let k = run.offer(layer, Site::K, split_heads(block.k.apply(x.clone()), at.kv_heads)); // [B,G,Q,D]
         let v = run.offer(layer, Site::V, split_heads(block.v.apply(x), at.kv_heads)); // [B,G,Q,D]
-        let (q, k) = match rotation {
-            Some(rotation) => {
-                (run.offer(layer, Site::RotQ, rotation.turn(q)), run.offer(layer, Site::RotK, rotation.turn(k)))
-            }
-            None => (q, k),
-        };
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(layer, k, v), // [B,G,K,D]
-            None => (k, v),
-        };
         let inputs = run.inputs(layer, &self.config);
-        let scores = attention::scores(q.clone(), k, scale);
-        let mut attended = attention::weigh(run.stack, at, scores, q.clone(), scale, inputs);
-        if let Some(scores) = run.offer_edit(layer, Site::Scores, &attended.scores) {
-            let inputs = run.inputs(layer, &self.config);
-            attended = attention::normalize(run.stack, at, scores, attended.keep, q, scale, inputs);
-        }
-        let mut weighted = attended.weighted;
-        weighted.pattern = run.offer(layer, Site::Pattern, weighted.pattern);
-        if let Some(slot) = weighted.slot.as_mut() {
-            let weight = slot.weight.clone().squeeze_dim::<3>(3);
-            if let Some(weight) = run.offer_edit(layer, Site::Slot, &weight) {
-                slot.weight = weight.unsqueeze_dim(3);
-            }
-        }
-        let z = run.offer(layer, Site::Z, attention::mix(weighted, v)); // [B,H,Q,D]
+        let projected = Projected { q, k, v, rotation: rotation.cloned() };
+        let turned = attention::project(run.stack, at, projected, &inputs, past.memories);
+        let (q, k) = match rotation {
+            Some(_) => (run.offer(layer, Site::RotQ, turned.q), run.offer(layer, Site::RotK, turned.k)),
+            None => (turned.q, turned.k),
+        };
+        let (k, v) = match past.keys {
+            Some(keys) => keys.extend(layer, k, turned.v), // [B,G,K,D]
+            None => (k, turned.v),
+        };
+        let attended = attention::attend(run, at, Vectors { q, k, v, scale }, &inputs, past.memories);
+        let z = run.offer(layer, Site::Z, attended.z); // [B,H,Q,D]
         if run.wants(layer, Site::Result) {
             let [_, heads, _, width] = z.dims();
             let w_o = block.o.w.val().reshape([1, heads, width, self.config.width]);

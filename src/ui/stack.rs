@@ -96,14 +96,14 @@ fn AboutChip(pane: usize, index: usize, entry: Option<Entry>, id: String, open: 
         open.set(false);
         edit(store, pane, |stack| {
             stack.remove(index);
-            if role == Some(Role::Normalizer) {
+            if role.is_some_and(|role| role.excludes(Role::Normalizer)) {
                 stack.insert(index.min(stack.len()), Chip::new(PLAIN));
             }
         });
     };
     let removal = match (plain, role) {
         (true, _) => "Remove: a pane needs a normalizer; add another to replace it",
-        (false, Some(Role::Normalizer)) => "Remove, back to softmax",
+        (false, Some(Role::Normalizer | Role::Mixer)) => "Remove, back to softmax",
         _ => "Remove",
     };
     let paper = {
@@ -163,28 +163,32 @@ fn Item(pane: usize, entry: Entry, open: RwSignal<bool>) -> impl IntoView {
     let store = Store::here();
     let stack = store.experiment.with_untracked(|experiment| stack_ids(experiment.panes.get(pane)));
     let present = stack.contains(&entry.id);
-    // At most one mechanism of some roles fits in a pane: a second one takes the place of the first, and says so here.
-    let replaced = stack
-        .iter()
-        .position(|id| entry.role.single() && store.entry(id).is_some_and(|other| other.role == entry.role));
-    let why = match replaced {
-        _ if present => Some("already in this pane".to_string()),
-        Some(at) => {
-            let name = store.entry(&stack[at]).map_or_else(|| stack[at].clone(), |other| other.name);
-            Some(format!("takes the place of {name}: a pane has one of these"))
-        }
-        None => None,
-    };
+    // What cannot stand beside the new mechanism makes room for it, and the item says so.
     let (id, role) = (entry.id.clone(), entry.role);
+    let role_of = move |id: &str| store.entry(id).map(|other| other.role);
+    let replaced: Vec<String> =
+        stack.iter().filter(|other| role_of(other).is_some_and(|other| role.excludes(other))).cloned().collect();
+    let names = replaced.iter().map(|id| store.entry(id).map_or_else(|| id.clone(), |other| other.name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let why = match replaced.as_slice() {
+        _ if present => Some("already in this pane".to_string()),
+        [] => None,
+        [one] if role_of(one) == Some(role) => Some(format!("takes the place of {names}: a pane has one of these")),
+        _ => Some(format!("takes the place of {names}: it {}", role.title())),
+    };
     let add = move |_| {
         open.set(false);
-        let fresh = Chip::new(&id);
-        // Score mods act before masks, masks before the normalizer; the chips stand in that order.
-        let place =
-            stack.iter().position(|id| store.entry(id).is_some_and(|other| other.role > role)).unwrap_or(stack.len());
-        edit(store, pane, |stack| match replaced {
-            Some(at) => stack[at] = fresh,
-            None => stack.insert(place.min(stack.len()), fresh),
+        edit(store, pane, |stack| {
+            stack.retain(|chip| !replaced.contains(&chip.id));
+            // Chips stand in the order in which their roles act.
+            let place = |stack: &[Chip], role: Role| {
+                stack.iter().position(|chip| role_of(&chip.id).is_some_and(|other| other > role)).unwrap_or(stack.len())
+            };
+            stack.insert(place(stack, role), Chip::new(&id));
+            let weighs = |chip: &Chip| role_of(&chip.id).is_some_and(|role| role.excludes(Role::Normalizer));
+            if !stack.iter().any(weighs) {
+                stack.insert(place(stack, Role::Normalizer), Chip::new(PLAIN));
+            }
         });
     };
     view! {

@@ -105,7 +105,7 @@ fn apply_computes_the_attention_step_of_the_file() {
     let stack = Stack::new("a", &[chip]).unwrap();
     let inputs = vec![k_star.clone(), v_star.clone()];
     let scale = 1.0 / 8f32.sqrt();
-    let given = Given { q: q.clone(), k: k.clone(), v: v.clone(), scale, first_query: 6, layer: 0, inputs };
+    let given = Given { q: q.clone(), k: k.clone(), v: v.clone(), scale, first_query: 6, layer: 0, layers: 1, inputs };
     let expected = apply(&stack, &given).unwrap();
     for fortran in [false, true] {
         write_npz(&input, &arrays, fortran);

@@ -29,6 +29,7 @@ fn given(heads: usize, tokens: usize, width: usize, inputs: Vec<Array>) -> Given
         scale,
         first_query: 0,
         layer: 0,
+        layers: 1,
         inputs,
     }
 }
@@ -37,7 +38,7 @@ fn given(heads: usize, tokens: usize, width: usize, inputs: Vec<Array>) -> Given
 fn given_scores(scores: &[f32], inputs: Vec<Array>) -> Given {
     let shape = [1, 1, scores.len(), 1];
     let (q, v) = (array(&shape, vec![1.0; scores.len()]), noise("v", &shape));
-    Given { q, k: array(&shape, scores.to_vec()), v, scale: 1.0, first_query: 0, layer: 0, inputs }
+    Given { q, k: array(&shape, scores.to_vec()), v, scale: 1.0, first_query: 0, layer: 0, layers: 1, inputs }
 }
 
 fn run(chip: Chip, given: &Given) -> Applied {

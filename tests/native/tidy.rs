@@ -34,8 +34,10 @@ const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// Files of `src/mechanism` that are not a mechanism, and what they are.
 const MECHANISM_MACHINERY: &[(&str, &str)] = &[
+    ("grid", "where a mechanism is asked, and what it remembers"),
     ("laws", "whether a mechanism keeps its laws"),
     ("mod", "the contract and the registry"),
+    ("role", "traits of the roles, and the plug"),
     ("stack", "mechanisms of one pane, in order"),
 ];
 

@@ -4,7 +4,7 @@ use super::{npz, print};
 use attnscope::engine::Choice;
 use attnscope::experiment::Chip;
 use attnscope::hook::Array;
-use attnscope::mechanism::{Input, MASKED, Stack};
+use attnscope::mechanism::{Input, MASKED, Placed, Stack};
 use attnscope::model::attention::default_inputs;
 use attnscope::model::step::{self, Applied, Given};
 use attnscope::outcome::{EngineFacts, Tier};
@@ -69,7 +69,7 @@ pub fn command(args: &Args) -> Result<()> {
     axes.bind("q", "BHQD", &q.shape)?;
     axes.bind("k", "BGKD", &k.shape)?;
     let (queries, keys, width) = (axes.size('Q')?, axes.size('K')?, axes.size('D')?);
-    let defaults = default_inputs(&stack.normalizer, args.layer, axes.size('H')?, axes.size('G')?, width, args.seed);
+    let defaults = default_inputs(&stack, args.layer, axes.size('H')?, axes.size('G')?, width, args.seed);
     let (inputs, mut notices) = inputs(&stack, defaults, &mut arrays);
     let given = Given {
         q,
@@ -78,6 +78,7 @@ pub fn command(args: &Args) -> Result<()> {
         scale: args.scale.unwrap_or(1.0 / (width as f32).sqrt()),
         first_query: args.first_query.unwrap_or(keys.saturating_sub(queries)),
         layer: args.layer,
+        layers: args.layer + 1,
         inputs,
     };
     notices.extend(arrays.keys().map(|name| format!("{name} is none of this mechanism's inputs and was left out")));
@@ -109,16 +110,16 @@ pub fn command(args: &Args) -> Result<()> {
     }))
 }
 
-/// The normalizer's inputs in its order: from the file, else made up, which is said.
+/// The inputs of the mechanism in its order: from the file, else made up, which is said.
 fn inputs(stack: &Stack, defaults: Vec<Array>, arrays: &mut BTreeMap<String, Array>) -> (Vec<Array>, Vec<String>) {
     let mut notices = Vec::new();
-    let mut one = |(input, default): (&Input, Array)| {
+    let mut one = |((_, input), default): ((&Placed, &Input), Array)| {
         arrays.remove(input.name).unwrap_or_else(|| {
             notices.push(format!("{} is not in the file and was filled as for a loaded model", input.name));
             default
         })
     };
-    let inputs = stack.normalizer.mechanism.plug.inputs.iter().zip(defaults).map(&mut one).collect();
+    let inputs = stack.inputs().zip(defaults).map(&mut one).collect();
     (inputs, notices)
 }
 

@@ -1,6 +1,6 @@
 //! A mechanism's page: claim, formula, source, how it was obtained, and its laws checked on this device.
 
-use crate::catalogue::{Entry, Provenance};
+use crate::catalogue::{Entry, Provenance, Role};
 use crate::experiment::{Chip, Pane};
 use crate::ui::format::four;
 use crate::ui::store::Store;
@@ -94,11 +94,11 @@ fn Page(entry: Entry) -> impl IntoView {
             neutral.values.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
         let what = format!("A: {other}. B: {}, {setting}. At this setting both are the same.", entry.name);
         let id = entry.id.clone();
-        let normalizes = entry.role.single();
+        let normalizes = entry.role.excludes(Role::Normalizer);
         let compare = move |_| {
             store.edit(|experiment| {
                 let mine = Chip { id: id.clone(), values: neutral.values.clone() };
-                // A mechanism that is not itself a normalizer stands on plain softmax, as in the first example.
+                // A mechanism that does not take its place stands on plain softmax, as in the first example.
                 let below = (!normalizes).then(|| Chip::new("softmax"));
                 let with = Pane { stack: [mine].into_iter().chain(below).collect() };
                 experiment.panes = vec![Pane { stack: vec![Chip::new(&neutral.other)] }, with];

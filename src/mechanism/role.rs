@@ -1,0 +1,339 @@
+//! The roles: one small typed trait each, the data they exchange, and the plug that erases a mechanism's types.
+//!
+//! | Trait | Turns | Into |
+//! |---|---|---|
+//! | [`ProjectionMod`] | q, k, v before rotation | rotated q, k, v, and what a cache would hold |
+//! | [`ScoreMod`] | scores | scores |
+//! | [`MaskMod`] | positions | pairs that are kept |
+//! | [`Selector`] | scores, q, k, v | pairs that are kept, and log-weights added to their scores |
+//! | [`Normalizer`] | rows of scores | weights |
+//! | [`PatternMod`] | weights | weights |
+//! | [`Mixer`] | q, k, v | z, and the weights it stands for |
+//!
+//! Every trait is asked at a [`Grid`], which also holds the extra inputs that the mechanism declares. Traits with a
+//! [`Memory`] may carry tensors from layer to layer and from decode step to decode step.
+
+use super::{Grid, Memory};
+use crate::catalogue::Role;
+use crate::spec::{Param, Params, Value};
+use burn::tensor::{Bool, Tensor};
+
+pub use crate::model::rotary::Rotation;
+
+/// A tensor a mechanism reads besides q, k and v, one per layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Input {
+    /// snake_case name in npz files and WGSL.
+    pub name: &'static str,
+    /// Axis letters, for example `HD`; a letter that is none of the model's is [`Input::other`] long.
+    pub axes: &'static str,
+    /// Size of an axis of the mechanism's own, such as a number of random features.
+    pub other: usize,
+    /// How it is filled when nobody learned it.
+    pub fill: Fill,
+}
+
+/// How an [`Input`] is filled when nobody learned it. Noise is seeded by experiment, mechanism, layer and name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fill {
+    /// Zeros.
+    Zero,
+    /// Normal noise of this standard deviation.
+    Normal(f32),
+    /// Even noise in 0..1.
+    Uniform,
+    /// Rows of a normal matrix made orthogonal in blocks as tall as a row is long; their lengths stay those of
+    /// independent normal rows.
+    Orthogonal,
+}
+
+impl Input {
+    /// Its sizes in a model of these numbers of heads and this head width.
+    pub fn shape(&self, heads: usize, kv_heads: usize, width: usize) -> Vec<usize> {
+        let size = |letter| match letter {
+            'H' => heads,
+            'G' => kv_heads,
+            'D' => width,
+            _ => self.other,
+        };
+        self.axes.chars().map(size).collect()
+    }
+}
+
+/// Changes queries, keys and values before they meet.
+pub trait ProjectionMod {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// Projections of the new tokens, before rotation → vectors as attention takes them, rotated, of any number G of
+    /// key–value heads that divides H. Keys and values of earlier tokens are those it returned for them.
+    fn project(p: &Self::Params, at: &Grid, given: Projected, memory: &mut Memory) -> Turned;
+    /// Number of values per token that a cache of this layer holds.
+    fn cached(p: &Self::Params, at: &Grid, width: usize) -> usize;
+}
+
+/// Projections of the new tokens, before rotation.
+pub struct Projected {
+    /// `[B,H,Q,D]`
+    pub q: Tensor<4>,
+    /// `[B,G,Q,D]`
+    pub k: Tensor<4>,
+    /// `[B,G,Q,D]`
+    pub v: Tensor<4>,
+    /// Turns queries or keys by their positions; absent where the family does not rotate.
+    pub rotation: Option<Rotation>,
+}
+
+/// Queries, keys and values as attention takes them.
+pub struct Turned {
+    /// `[B,H,Q,D]`
+    pub q: Tensor<4>,
+    /// `[B,G,Q,D]`
+    pub k: Tensor<4>,
+    /// `[B,G,Q,D]`
+    pub v: Tensor<4>,
+}
+
+impl Projected {
+    /// The plain step: queries and keys turned, values as they are.
+    pub fn turn(self) -> Turned {
+        let turn = |x: Tensor<4>| match &self.rotation {
+            Some(rotation) => rotation.turn(x),
+            None => x,
+        };
+        Turned { q: turn(self.q), k: turn(self.k), v: self.v }
+    }
+}
+
+/// Changes one score.
+pub trait ScoreMod {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// scores `[B,H,Q,K]` → scores `[B,H,Q,K]`
+    fn score(p: &Self::Params, at: &Grid, scores: Tensor<4>) -> Tensor<4>;
+}
+
+/// Keeps or drops one pair, from positions alone. The causal mask is applied beside it.
+pub trait MaskMod {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// → keep, broadcastable to `[B,H,Q,K]`
+    fn keep(p: &Self::Params, at: &Grid) -> Tensor<4, Bool>;
+}
+
+/// Chooses among the kept pairs by looking at scores or vectors, and may count some of them more than once.
+pub trait Selector {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// rows after score mods and masks → which pairs stay. Pairs that masks removed stay removed whatever it says.
+    fn select(p: &Self::Params, at: &Grid, rows: &Rows, memory: &mut Memory) -> Selected;
+}
+
+/// What a selector makes of its rows.
+pub struct Selected {
+    /// True where a pair stays, broadcastable to `[B,H,Q,K]`.
+    pub keep: Tensor<4, Bool>,
+    /// Added to the scores that stay, broadcastable to `[B,H,Q,K]`: the logarithm of how often a pair counts.
+    pub bias: Option<Tensor<4>>,
+}
+
+/// Turns rows of scores into weights.
+pub trait Normalizer {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// rows of scores `[B,H,Q,K]` → weights `[B,H,Q,K]`; a row that keeps no key yields zeros, never NaN.
+    fn weigh(p: &Self::Params, at: &Grid, rows: Rows) -> Weighted;
+}
+
+/// Changes weights after the normalizer: copies them between layers, moves weight between keys, scales heads.
+pub trait PatternMod {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// weights → weights; entries of pairs that are not kept are zero and stay zero.
+    fn rework(p: &Self::Params, at: &Grid, weighted: Weighted, memory: &mut Memory) -> Weighted;
+}
+
+/// Replaces the whole step from vectors to mixed values.
+pub trait Mixer {
+    /// Its parameters.
+    type Params: Params;
+    /// Extra tensors it reads, per layer.
+    const INPUTS: &'static [Input] = &[];
+    /// q, k, v → z. It is causal by itself: query rows begin at [`Grid::first_query`], and later keys must not be seen.
+    fn mix(p: &Self::Params, at: &Grid, given: Vectors, memory: &mut Memory) -> Mixed;
+}
+
+/// What a mixer makes of its vectors.
+pub struct Mixed {
+    /// `[B,H,Q,D]`
+    pub z: Tensor<4>,
+    /// The weights `[B,H,Q,K]` with which z is the sum of values, possibly negative and of any sum; computed only when
+    /// somebody looks.
+    pub pattern: Box<dyn FnOnce() -> Tensor<4>>,
+}
+
+/// Rotated queries, and keys and values so far, of one layer.
+#[derive(Debug, Clone)]
+pub struct Vectors {
+    /// `[B,H,Q,D]`
+    pub q: Tensor<4>,
+    /// `[B,G,K,D]`
+    pub k: Tensor<4>,
+    /// `[B,G,K,D]`
+    pub v: Tensor<4>,
+    /// What q·k is multiplied by, usually 1/√D.
+    pub scale: f32,
+}
+
+impl Vectors {
+    /// Keys, one head per query head `[B,H,K,D]`.
+    pub fn keys(&self) -> Tensor<4> {
+        share_heads(self.k.clone(), self.q.dims()[1])
+    }
+
+    /// Values, one head per query head `[B,H,K,D]`.
+    pub fn values(&self) -> Tensor<4> {
+        share_heads(self.v.clone(), self.q.dims()[1])
+    }
+
+    /// scale · q·kᵀ → `[B,H,Q,K]`, before any mod or mask.
+    pub fn scores(&self) -> Tensor<4> {
+        (self.q.clone() * self.scale).matmul(self.keys().swap_dims(2, 3))
+    }
+}
+
+/// Repeats each key–value head for the query heads of its group: `[B,G,K,D]` → `[B,H,K,D]`.
+fn share_heads(kv: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, kv_heads, keys, width] = kv.dims();
+    let group = heads / kv_heads.max(1);
+    if group == 1 {
+        return kv;
+    }
+    kv.reshape([batch, kv_heads, 1, keys * width])
+        .expand([batch, kv_heads, group, keys * width])
+        .reshape([batch, heads, keys, width])
+}
+
+/// Masked scores and what a selector or normalizer may need beside them.
+pub struct Rows {
+    /// `[B,H,Q,K]`; entries that are not kept hold [`MASKED`](super::MASKED).
+    pub scores: Tensor<4>,
+    /// `[B,H,Q,K]`, true where a pair is kept.
+    pub keep: Tensor<4, Bool>,
+    /// What the scores were made of.
+    pub vectors: Vectors,
+}
+
+/// What a normalizer makes of its rows.
+pub struct Weighted {
+    /// Weights over keys `[B,H,Q,K]`; zero where a pair is not kept.
+    pub pattern: Tensor<4>,
+    /// Weight that goes elsewhere than to a key.
+    pub slot: Option<Slot>,
+}
+
+/// A place beside the keys that takes weight.
+pub struct Slot {
+    /// `[B,H,Q,1]`
+    pub weight: Tensor<4>,
+    /// What it adds to z per unit of weight, `[1,H,1,D]`.
+    pub value: Tensor<4>,
+}
+
+/// Role, parameters and tensor code of a mechanism.
+pub struct Plug {
+    /// What it changes.
+    pub role: Role,
+    /// Its parameters.
+    pub spec: &'static [Param],
+    /// The name of its parameter struct, in Rust and WGSL.
+    pub params: &'static str,
+    /// Extra tensors it reads.
+    pub inputs: &'static [Input],
+    /// Its tensor code.
+    pub twin: Twin,
+}
+
+/// The tensor code of a mechanism, its parameter type erased.
+#[derive(Clone, Copy)]
+pub enum Twin {
+    /// See [`ProjectionMod`]: the step, and the number of cached values per token.
+    Project(fn(&[Value], &Grid, Projected, &mut Memory) -> Turned, fn(&[Value], &Grid, usize) -> usize),
+    /// See [`ScoreMod`].
+    Score(fn(&[Value], &Grid, Tensor<4>) -> Tensor<4>),
+    /// See [`MaskMod`].
+    Mask(fn(&[Value], &Grid) -> Tensor<4, Bool>),
+    /// See [`Selector`].
+    Select(fn(&[Value], &Grid, &Rows, &mut Memory) -> Selected),
+    /// See [`Normalizer`].
+    Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
+    /// See [`PatternMod`].
+    Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted),
+    /// See [`Mixer`].
+    Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed),
+}
+
+impl Plug {
+    /// The plug of a [`ProjectionMod`].
+    pub const fn projection_mod<M: ProjectionMod>() -> Self {
+        let twin = Twin::Project(
+            |values, at, given, memory| M::project(&M::Params::from_values(values), at, given, memory),
+            |values, at, width| M::cached(&M::Params::from_values(values), at, width),
+        );
+        Self::new::<M::Params>(Role::ProjectionMod, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`ScoreMod`].
+    pub const fn score_mod<M: ScoreMod>() -> Self {
+        let twin = Twin::Score(|values, at, scores| M::score(&M::Params::from_values(values), at, scores));
+        Self::new::<M::Params>(Role::ScoreMod, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`MaskMod`].
+    pub const fn mask_mod<M: MaskMod>() -> Self {
+        let twin = Twin::Mask(|values, at| M::keep(&M::Params::from_values(values), at));
+        Self::new::<M::Params>(Role::MaskMod, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`Selector`].
+    pub const fn selector<M: Selector>() -> Self {
+        let twin =
+            Twin::Select(|values, at, rows, memory| M::select(&M::Params::from_values(values), at, rows, memory));
+        Self::new::<M::Params>(Role::Selector, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`Normalizer`].
+    pub const fn normalizer<M: Normalizer>() -> Self {
+        let twin = Twin::Weigh(|values, at, rows| M::weigh(&M::Params::from_values(values), at, rows));
+        Self::new::<M::Params>(Role::Normalizer, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`PatternMod`].
+    pub const fn pattern_mod<M: PatternMod>() -> Self {
+        let twin = Twin::Rework(|values, at, weighted, memory| {
+            M::rework(&M::Params::from_values(values), at, weighted, memory)
+        });
+        Self::new::<M::Params>(Role::PatternMod, M::INPUTS, twin)
+    }
+
+    /// The plug of a [`Mixer`].
+    pub const fn mixer<M: Mixer>() -> Self {
+        let twin = Twin::Mix(|values, at, given, memory| M::mix(&M::Params::from_values(values), at, given, memory));
+        Self::new::<M::Params>(Role::Mixer, M::INPUTS, twin)
+    }
+
+    const fn new<P: Params>(role: Role, inputs: &'static [Input], twin: Twin) -> Self {
+        Self { role, spec: P::SPEC, params: P::NAME, inputs, twin }
+    }
+}
