@@ -1,12 +1,19 @@
 //! What `attnscope train` can be told.
 
 use super::corpus;
+use super::curriculum::Curriculum;
 use super::optimizer::Rule;
 use std::path::PathBuf;
 
-/// Trains a shipped model from the story corpus. The defaults are what `stories-3m` was made with.
+/// Trains a shipped model. The defaults are what `stories-3m` was made with.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
+    /// What is learned.
+    #[arg(long, value_enum, default_value_t = Curriculum::Stories)]
+    pub curriculum: Curriculum,
+    /// Tasks of the curriculum circuits and how often each is drawn; with --resume they may differ from before.
+    #[arg(long, default_value = super::circuits::rows::SHARES)]
+    pub tasks: String,
     /// Folder of the corpus: xz files and manifest.json.
     #[arg(long, default_value = "../shared/corpus")]
     pub corpus: PathBuf,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
 //! | [`forward`], [`loss`], [`workers`] | a pass quick to differentiate; cross-entropy and its gradient; several threads |
+//! | [`circuits`], `curriculum` | tasks with exact ground truth; what a run learns from |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
 //! | `export`, `card` | the folder a model is shipped as, and what it says of itself |
@@ -25,8 +26,11 @@ pub mod workers;
 pub mod args;
 #[cfg(feature = "native")]
 pub mod card;
+pub mod circuits;
 #[cfg(feature = "native")]
 pub mod corpus;
+#[cfg(feature = "native")]
+pub mod curriculum;
 #[cfg(feature = "native")]
 mod device;
 #[cfg(feature = "native")]

@@ -2,30 +2,26 @@
 
 use super::args::{On, TrainArgs};
 use super::checkpoint::{self, Position};
+use super::circuits::score::{self, Scores};
+use super::curriculum::{self, Curriculum, Source};
 use super::held_out::{self, Cost, HeldOut};
 use super::optimizer;
 use super::schedule::Schedule;
-use super::stream::{Documents, Reader};
+use super::stream::Documents;
 use super::vocabulary::{self, Trained};
 use super::workers::Workers;
 use super::{corpus, device};
-use crate::model::{Config, Text};
+use crate::model::{CpuModel, Text};
 use crate::{Error, Result};
 use burn::optim::ModuleOptimizer;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Entries of the vocabulary of a shipped model.
-const VOCABULARY: usize = 4096;
-
 /// Tokens between two looks at held-out text, and the rows of each section looked at.
-const LOOK_TOKENS: usize = 800_000;
+const LOOK_TOKENS: usize = 400_000;
 const LOOK_ROWS: usize = 12;
-
-/// `stories-3m`, whose documents begin with token `bos`.
-pub fn config(bos: u32) -> Config {
-    Config { bos: Some(bos), eos: Some(bos), ..Config::llama(VOCABULARY, 192, 6, 6, 3, 512) }
-}
+/// Held-out items of each task looked at.
+const LOOK_ITEMS: usize = 48;
 
 /// A run as it stands.
 pub struct Run {
@@ -39,8 +35,10 @@ pub struct Run {
     pub held_out: Vec<HeldOut>,
     /// Who computes.
     pub workers: Workers,
+    /// What is learned.
+    pub curriculum: Curriculum,
     optimizer: ModuleOptimizer,
-    documents: Documents,
+    source: Source,
 }
 
 impl Run {
@@ -63,8 +61,8 @@ impl Run {
                 let problem = "holds checkpoints of a run; go on with --resume, or name another folder with --work";
                 return Err(Error::file(args.work.display().to_string(), problem));
             }
-            say(out, format_args!("learning {VOCABULARY} tokens"))?;
-            let tokenizer = vocabulary::train(&training, VOCABULARY)?;
+            say(out, format_args!("learning {} tokens", args.curriculum.vocabulary()))?;
+            let tokenizer = args.curriculum.tokenizer(&training)?;
             std::fs::write(&path, vocabulary::to_json(&tokenizer)?).map_err(|error| Error::file(&name, error))?;
             tokenizer
         };
@@ -78,7 +76,7 @@ impl Run {
             documents.add(encoded, beginning, repeats);
         }
         let held_out = held_out::encode(&tokenizer, &corpus::read_held_out(&args.corpus, &mix)?)?;
-        let model = Text::init(&config(beginning), args.seed, &device)?;
+        let model = Text::init(&args.curriculum.config(beginning), args.seed, &device)?;
         let optimizer = optimizer::new(args.rule);
         let fresh = Position { seed: args.seed, mix: args.mix.clone(), ..Position::default() };
         let (position, model, optimizer) =
@@ -93,7 +91,8 @@ impl Run {
         }
         let threads = if args.device == On::Flex { args.threads } else { 1 };
         let workers = Workers { threads, piece_tokens: args.piece_tokens };
-        Ok(Self { position, model, tokenizer, held_out, workers, optimizer, documents })
+        let source = Source::new(args.curriculum, &args.tasks, documents, &tokenizer, args.seed)?;
+        Ok(Self { position, model, tokenizer, held_out, workers, curriculum: args.curriculum, optimizer, source })
     }
 
     /// Trains until `args.tokens` have been learned from, with a line for every few steps and checkpoints on the way.
@@ -109,15 +108,13 @@ impl Run {
         };
         let width = self.model.config.context;
         let rows = (args.batch_tokens / width).max(1);
-        let mut reader = Reader::new(&self.documents, width, self.position.seed, self.position.rows);
+        let mut feed = self.source.feed(width, self.position.seed, self.position.rows);
         let pace = Pace { begun: Instant::now(), tokens: self.position.tokens, seconds: self.position.seconds };
         let (mut saved, mut looked) = (Instant::now(), self.position.tokens);
-        let epoch = self.documents.epoch_tokens();
+        let epoch = self.source.epoch_tokens();
         say(out, format_args!("{epoch} tokens an epoch, {} weights", self.model.config.parameters()))?;
         while self.position.tokens < args.tokens {
-            let batch: Vec<Vec<u16>> = (0..rows).map(|_| reader.next_row().to_vec()).collect();
-            let halves = self.position.tokens < args.halves_until;
-            let batch: Vec<&[u16]> = batch.iter().flat_map(|row| cut(row, halves)).collect();
+            let batch = feed.batch(rows, self.position.tokens < args.halves_until);
             let rate = schedule.rate(self.position.tokens + rows * width / 2);
             let (loss, mut gradients) = self.workers.gradients(&self.model, &batch)?;
             let length = optimizer::clip(&self.model, &mut gradients);
@@ -150,6 +147,9 @@ impl Run {
             if self.position.tokens >= looked + LOOK_TOKENS && !last {
                 looked = self.position.tokens;
                 say(out, format_args!("held out: {}", words(&self.costs(LOOK_ROWS)?)))?;
+                if let Some(scores) = self.scores(LOOK_ITEMS)? {
+                    say(out, format_args!("{}", score::words(&scores)))?;
+                }
             }
             if last || saved.elapsed() > Duration::from_secs_f64(60.0 * args.checkpoint_minutes) {
                 checkpoint::save(&args.work, &self.position, &self.model, &self.optimizer)?;
@@ -161,7 +161,22 @@ impl Run {
 
     /// Tokens in one epoch of the mix.
     pub fn epoch_tokens(&self) -> usize {
-        self.documents.epoch_tokens()
+        self.source.epoch_tokens()
+    }
+
+    /// How well held-out items of each task are answered now, `items` of each; `None` where no tasks are learned.
+    ///
+    /// # Errors
+    /// From [`score::all`].
+    pub fn scores(&self, items: usize) -> Result<Option<Vec<Scores>>> {
+        match self.curriculum {
+            Curriculum::Stories => Ok(None),
+            Curriculum::Circuits => {
+                let circuits = super::circuits::Circuits::new(&curriculum::loaded(&self.tokenizer)?)?;
+                let model = CpuModel::new(&self.model.config, &self.model.to_weights())?;
+                score::all(&model, &circuits, items).map(Some)
+            }
+        }
     }
 
     /// What held-out text costs now.
@@ -171,12 +186,6 @@ impl Run {
     pub fn costs(&self, rows: usize) -> Result<Vec<Cost>> {
         held_out::costs(&self.model, &self.workers, &self.held_out, self.model.config.context, rows)
     }
-}
-
-/// A row whole, or as two rows of half the width; the same tokens are predicted either way.
-fn cut(row: &[u16], halves: bool) -> Vec<&[u16]> {
-    let middle = (row.len() - 1) / 2;
-    if halves { vec![&row[..=middle], &row[middle..]] } else { vec![row] }
 }
 
 /// How fast a run goes since it was opened.

@@ -7,6 +7,22 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+/// Tokens of one row and how much each prediction counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// One token more than the pass has queries.
+    pub tokens: Vec<u16>,
+    /// What the loss of predicting the token after each query counts; one less than the tokens.
+    pub weights: Vec<f32>,
+}
+
+impl Row {
+    /// A row whose predictions all count 1.
+    pub fn even(tokens: &[u16]) -> Self {
+        Self { tokens: tokens.to_vec(), weights: vec![1.0; tokens.len().saturating_sub(1)] }
+    }
+}
+
 /// Encoded documents and how often an epoch repeats each.
 pub struct Documents {
     /// Token ids of each document, the beginning token first.
@@ -33,6 +49,11 @@ impl Documents {
     /// Tokens in one epoch.
     pub fn epoch_tokens(&self) -> usize {
         self.copies.iter().map(|&index| self.tokens[index as usize].len()).sum()
+    }
+
+    /// Every document once, in the order they were added.
+    pub fn stream(&self) -> Vec<u16> {
+        self.tokens.concat()
     }
 
     /// The rows of epoch `epoch`.

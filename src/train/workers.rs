@@ -6,6 +6,7 @@
 
 use super::forward::Shape;
 use super::loss;
+use super::stream::Row;
 use crate::mechanism::Stack;
 use crate::model::Text;
 use crate::{Error, Result};
@@ -24,25 +25,27 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Mean loss in nats per token of equally long `rows` (each one token longer than the pass), and its gradients.
+    /// Mean loss in nats per unit of weight of equally long `rows`, and its gradients.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when the model is not of the kind trained here; [`Error::Internal`] when a thread panicked.
-    pub fn gradients(&self, model: &Text, rows: &[&[u16]]) -> Result<(f64, GradientsParams)> {
+    pub fn gradients(&self, model: &Text, rows: &[Row]) -> Result<(f64, GradientsParams)> {
         Shape::check(&model.config)?;
-        let weight = 1.0 / rows.iter().map(|row| row.len() - 1).sum::<usize>() as f32;
+        let rows: Vec<&Row> = rows.iter().collect();
+        let weights: f64 = rows.iter().flat_map(|row| &row.weights).map(|weight| f64::from(*weight)).sum();
+        let scale = 1.0 / weights;
         let device = model.embed.val().device();
         // Leaves of its own for every thread, so that threads do not meet in one autodiff graph.
-        let queries = rows.first().map_or(0, |row| row.len() - 1);
+        let queries = rows.first().map_or(0, |row| row.weights.len());
         let state = || (model.clone().fork(&device), Shape::new(&model.config, queries, &device));
         let mut total = 0.0;
         let mut gradients = GradientsAccumulator::new();
-        let pass = |(model, shape): &(Text, Shape), piece: &[&[u16]]| loss::gradients(model, shape, piece, weight);
-        self.each(rows, state, pass, |(loss, part)| {
+        let pass = |(model, shape): &(Text, Shape), piece: &[&Row]| loss::gradients(model, shape, piece, scale as f32);
+        self.each(&rows, queries, state, pass, |(loss, part)| {
             total += loss;
             gradients.accumulate(model, part);
         })?;
-        Ok((total * f64::from(weight), gradients.grads()))
+        Ok((total * scale, gradients.grads()))
     }
 
     /// Sum of the losses in nats of `rows`, of which only the last may be shorter.
@@ -56,21 +59,22 @@ impl Workers {
         let mut total = 0.0;
         let pass = |model: &Text, piece: &[&[u16]]| loss::losses(model, stack, piece);
         for rows in [whole, rest] {
-            self.each(rows, || model.clone(), pass, |loss| total += loss)?;
+            self.each(rows, width.saturating_sub(1), || model.clone(), pass, |loss| total += loss)?;
         }
         Ok(total)
     }
 
-    /// Runs `pass` on pieces of `rows` in threads that each have their own `state`, and `fold`s the results in order.
-    fn each<S, R: Send>(
+    /// Runs `pass` on pieces of `rows`, each of `width` tokens, in threads that each have their own `state`, and `fold`s the
+    /// results in order.
+    fn each<S, T: Sync, R: Send>(
         &self,
-        rows: &[&[u16]],
+        rows: &[T],
+        width: usize,
         state: impl Fn() -> S + Sync,
-        pass: impl Fn(&S, &[&[u16]]) -> R + Sync,
+        pass: impl Fn(&S, &[T]) -> R + Sync,
         fold: impl FnMut(R) + Send,
     ) -> Result<()> {
-        let width = rows.first().map_or(1, |row| row.len().saturating_sub(1)).max(1);
-        let pieces: Vec<&[&[u16]]> = rows.chunks((self.piece_tokens / width).max(1)).collect();
+        let pieces: Vec<&[T]> = rows.chunks((self.piece_tokens / width.max(1)).max(1)).collect();
         let next = AtomicUsize::new(0);
         let results = Mutex::new(InOrder { fold, done: 0, early: Vec::new() });
         let work = || {

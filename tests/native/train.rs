@@ -5,8 +5,9 @@ use attnscope::model::load::Files;
 use attnscope::model::{Config, Run as Pass, Text, Weights, load};
 use attnscope::train::args::{On, TrainArgs};
 use attnscope::train::corpus::{self, Section};
+use attnscope::train::curriculum::Curriculum;
 use attnscope::train::optimizer::Rule;
-use attnscope::train::stream::{Documents, Reader};
+use attnscope::train::stream::{Documents, Reader, Row};
 use attnscope::train::workers::Workers;
 use attnscope::train::{forward, loss, run, vocabulary};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -28,8 +29,8 @@ fn some_rows(count: usize, width: usize, vocabulary: usize) -> Vec<Vec<u16>> {
     (0..count).map(|row| (0..=width).map(|at| ((row * 31 + at * at * 7 + at) % vocabulary) as u16).collect()).collect()
 }
 
-fn borrowed(rows: &[Vec<u16>]) -> Vec<&[u16]> {
-    rows.iter().map(Vec::as_slice).collect()
+fn even(rows: &[Vec<u16>]) -> Vec<Row> {
+    rows.iter().map(|row| Row::even(row)).collect()
 }
 
 /// Largest difference of two gradients of `model`, relative to the largest entry of each weight's gradient.
@@ -68,7 +69,7 @@ fn the_quick_pass_and_its_gradients_are_those_of_the_model() {
         let (sum, quick) = loss::gradients(
             &model,
             &forward::Shape::new(&model.config, width, &device),
-            &borrowed(&rows),
+            &even(&rows).iter().collect::<Vec<_>>(),
             1.0 / (2 * width) as f32,
         );
         assert!((sum / (2 * width) as f64 - expected).abs() < 1e-4, "{width} tokens: loss {sum} against {expected}");
@@ -83,7 +84,7 @@ fn threads_and_pieces_change_nothing() {
     let device = Device::flex().autodiff();
     let model = small(&device);
     let rows = some_rows(7, 16, 50);
-    let rows = borrowed(&rows);
+    let rows = even(&rows);
     let (whole, gradients) = Workers { threads: 1, piece_tokens: 1000 }.gradients(&model, &rows).unwrap();
     let (one, first) = Workers { threads: 1, piece_tokens: 32 }.gradients(&model, &rows).unwrap();
     let (three, second) = Workers { threads: 3, piece_tokens: 32 }.gradients(&model, &rows).unwrap();
@@ -180,6 +181,8 @@ fn corpus_folder(name: &str) -> PathBuf {
 
 fn args(folder: &Path, work: &str, tokens: usize) -> TrainArgs {
     TrainArgs {
+        curriculum: Curriculum::Stories,
+        tasks: String::new(),
         corpus: folder.into(),
         mix: "fables-and-rhymes=2".into(),
         work: folder.join(work),

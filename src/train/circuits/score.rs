@@ -1,0 +1,143 @@
+//! How well items are answered.
+
+use super::{Circuits, Item, Question, Split, Task};
+use crate::hook::{Array, Tap};
+use crate::mechanism::Stack;
+use crate::model::CpuModel;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How well the questions of some items were answered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// The task's id.
+    pub task: String,
+    /// Items asked.
+    pub items: usize,
+    /// Questions in them.
+    pub questions: usize,
+    /// Share of questions whose likeliest next token is a right answer.
+    pub accuracy: f64,
+    /// 95 % interval of the accuracy over items, by Wilson's formula with the items as trials.
+    pub interval: [f64; 2],
+    /// Share of questions at which the likeliest right answer is likelier than every distractor.
+    pub preference: f64,
+    /// Mean of −ln P(any right answer), in nats.
+    pub nats: f64,
+}
+
+/// How one question was answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answered {
+    /// Whether the likeliest token is a right answer.
+    pub right: bool,
+    /// Whether the likeliest right answer is likelier than every distractor.
+    pub preferred: bool,
+    /// −ln P(any right answer), in nats.
+    pub nats: f64,
+}
+
+/// Judges one row of logits `[V]` at a question.
+///
+/// ```
+/// use attnscope::train::circuits::{Question, score::judge};
+/// let question = Question { at: 1, answers: vec![2], distractors: vec![0] };
+/// let answered = judge(&question, &[0.0, 2.0, 1.0]);
+/// assert!(!answered.right && answered.preferred);
+/// ```
+pub fn judge(question: &Question, logits: &[f32]) -> Answered {
+    let logit = |id: &u32| logits.get(*id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let best = |ids: &[u32]| ids.iter().map(logit).fold(f32::NEG_INFINITY, f32::max);
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mass = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value - most).exp()).sum::<f64>();
+    let (all, right) = (mass(&mut logits.iter().copied()), mass(&mut question.answers.iter().map(logit)));
+    let answer = best(&question.answers);
+    Answered {
+        right: answer >= most,
+        preferred: answer > best(&question.distractors),
+        nats: -(right / all).max(f64::MIN_POSITIVE).ln(),
+    }
+}
+
+/// How `model` answers each question of an item that `bos` begins, offering activations to `tap`.
+///
+/// # Errors
+/// Those of [`CpuModel::run`].
+pub fn answer(model: &CpuModel, stack: &Stack, item: &Item, tap: &mut dyn Tap) -> Result<Vec<Answered>> {
+    let bos: Vec<u32> = model.config().bos.into_iter().collect();
+    let last = item.questions.last().map_or(0, |question| question.at);
+    let tokens: Vec<u32> = bos.iter().chain(&item.tokens[..last.min(item.tokens.len())]).copied().collect();
+    let logits = model.run(&[&tokens], stack, 0, tap)?;
+    let rows = Array::new(logits.shape[1..].to_vec(), logits.data)?;
+    // What stands at `at` is predicted by the token before it.
+    Ok(item.questions.iter().map(|question| judge(question, rows.at(bos.len() + question.at - 1))).collect())
+}
+
+/// Scores of `items` of one task; `tap` gives a fresh tap for each item.
+///
+/// # Errors
+/// Those of [`answer`]; [`Error::Internal`] when nothing was asked.
+pub fn score<T: Tap>(
+    task: Task,
+    items: &[Item],
+    model: &CpuModel,
+    stack: &Stack,
+    mut tap: impl FnMut(&Item) -> T,
+) -> Result<Scores> {
+    let mut scores = Scores { task: task.id().into(), items: items.len(), ..Scores::default() };
+    for item in items {
+        for answered in answer(model, stack, item, &mut tap(item))? {
+            scores.questions += 1;
+            scores.accuracy += f64::from(u8::from(answered.right));
+            scores.preference += f64::from(u8::from(answered.preferred));
+            scores.nats += answered.nats;
+        }
+    }
+    if scores.questions == 0 {
+        return Err(Error::Internal(format!("no question of {} was asked", task.id())));
+    }
+    let count = scores.questions as f64;
+    scores.accuracy /= count;
+    scores.preference /= count;
+    scores.nats /= count;
+    scores.interval = wilson(scores.accuracy, items.len());
+    Ok(scores)
+}
+
+/// Held-out items of one task, the same for the same arguments.
+pub fn held_out(circuits: &Circuits, task: Task, count: usize, longest: usize) -> Vec<Item> {
+    (0..count as u64).map(|seed| circuits.item(task, Split::HeldOut, longest, seed)).collect()
+}
+
+/// Scores of every task on held-out items.
+///
+/// # Errors
+/// Those of [`score`].
+pub fn all(model: &CpuModel, circuits: &Circuits, items: usize) -> Result<Vec<Scores>> {
+    let stack = Stack::new("score", &[])?;
+    let longest = model.config().context - 1;
+    let one = |task: Task| {
+        score(task, &held_out(circuits, task, items, longest), model, &stack, |_| crate::hook::Patch::default())
+    };
+    Task::ALL.into_iter().map(one).collect()
+}
+
+/// Wilson's 95 % interval of a share over this many trials.
+///
+/// ```
+/// let [low, high] = attnscope::train::circuits::score::wilson(0.5, 100);
+/// assert!((low - 0.4038).abs() < 1e-4 && (high - 0.5962).abs() < 1e-4);
+/// ```
+pub fn wilson(share: f64, trials: usize) -> [f64; 2] {
+    let (n, z) = (trials.max(1) as f64, 1.959_964);
+    let middle = share + z * z / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
+}
+
+/// Scores in one line.
+pub fn words(scores: &[Scores]) -> String {
+    let one = |score: &Scores| format!("{} {:.2}/{:.2}", score.task, score.accuracy, score.preference);
+    scores.iter().map(one).collect::<Vec<_>>().join(", ")
+}

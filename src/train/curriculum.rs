@@ -1,0 +1,151 @@
+//! What a run learns from, and what follows from that: the model's sizes, its vocabulary, its rows.
+
+use super::circuits::rows::{Rows, Shares};
+use super::circuits::{self, Circuits};
+use super::corpus::Section;
+use super::stream::{Documents, Reader, Row};
+use super::vocabulary::{self, Trained};
+use crate::Result;
+use crate::model::Config;
+use crate::tokenizer::Tokenizer;
+
+/// What a run learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Curriculum {
+    /// The story corpus alone: `stories-3m`.
+    Stories,
+    /// Tasks with exact ground truth, mixed with stories: `circuits-2m`.
+    Circuits,
+}
+
+/// Times each word of the tasks is shown to the tokenizer's trainer: more than the rarest merge of a story vocabulary occurs,
+/// so that each becomes one token.
+const WORD_REPEATS: usize = 20_000;
+
+impl Curriculum {
+    /// Entries of the vocabulary. The tasks have few words, and a small vocabulary is quick to learn and to train.
+    pub fn vocabulary(self) -> usize {
+        match self {
+            Curriculum::Stories => 4096,
+            Curriculum::Circuits => 2048,
+        }
+    }
+
+    /// The model, whose documents begin with token `bos`.
+    ///
+    /// The circuits have every head its own keys and values, so that a head can be taken out whole, and four layers, which
+    /// is one more than the deepest circuit here (indirect objects) is known to need.
+    pub fn config(self, bos: u32) -> Config {
+        let sizes = match self {
+            Curriculum::Stories => Config::llama(self.vocabulary(), 192, 6, 6, 3, 512),
+            Curriculum::Circuits => Config { context: 256, ..Config::llama(self.vocabulary(), 192, 4, 6, 6, 384) },
+        };
+        Config { bos: Some(bos), eos: Some(bos), ..sizes }
+    }
+
+    /// Learns the tokenizer.
+    ///
+    /// # Errors
+    /// Those of [`vocabulary::train`].
+    pub fn tokenizer(self, training: &[Section]) -> Result<Trained> {
+        match self {
+            Curriculum::Stories => vocabulary::train(training, self.vocabulary()),
+            Curriculum::Circuits => {
+                let words = circuits::single_tokens().concat();
+                let documents = vec![words; WORD_REPEATS];
+                let section = Section { file: "words".into(), documents, repeats: 1 };
+                vocabulary::train(&[training, &[section]].concat(), self.vocabulary())
+            }
+        }
+    }
+}
+
+/// Where a run's rows come from.
+pub enum Source {
+    /// Epochs of documents.
+    Stories(Documents),
+    /// Items, and stories between them.
+    Circuits(Box<Rows>),
+}
+
+impl Source {
+    /// The source of a curriculum from encoded documents.
+    ///
+    /// # Errors
+    /// Those of [`Circuits::new`] and [`Shares::parse`].
+    pub fn new(
+        curriculum: Curriculum,
+        tasks: &str,
+        documents: Documents,
+        tokenizer: &Trained,
+        seed: u64,
+    ) -> Result<Self> {
+        match curriculum {
+            Curriculum::Stories => Ok(Self::Stories(documents)),
+            Curriculum::Circuits => {
+                let circuits = Circuits::new(&loaded(tokenizer)?)?;
+                let beginning = vocabulary::beginning(tokenizer)?;
+                let rows = Rows::new(circuits, Shares::parse(tasks)?, beginning, documents.stream(), seed);
+                Ok(Self::Circuits(Box::new(rows)))
+            }
+        }
+    }
+
+    /// Tokens in one epoch; items never end.
+    pub fn epoch_tokens(&self) -> usize {
+        match self {
+            Source::Stories(documents) => documents.epoch_tokens(),
+            Source::Circuits(_) => 0,
+        }
+    }
+
+    /// Rows from the one after `consumed` on.
+    pub fn feed(&self, width: usize, seed: u64, consumed: usize) -> Feed<'_> {
+        match self {
+            Source::Stories(documents) => Feed::Stories(Box::new(Reader::new(documents, width, seed, consumed))),
+            Source::Circuits(rows) => Feed::Circuits(rows, consumed, width),
+        }
+    }
+}
+
+/// The rows of a run, one batch after the other.
+pub enum Feed<'a> {
+    /// From documents.
+    Stories(Box<Reader<'a>>),
+    /// From items: the rows, the next index and the width.
+    Circuits(&'a Rows, usize, usize),
+}
+
+impl Feed<'_> {
+    /// The next `rows` rows whole, or as twice as many of half the width.
+    pub fn batch(&mut self, rows: usize, halves: bool) -> Vec<Row> {
+        match self {
+            Feed::Stories(reader) => {
+                (0..rows).flat_map(|_| cut(reader.next_row(), halves)).map(|row| Row::even(&row)).collect()
+            }
+            Feed::Circuits(source, next, width) => {
+                // An index stands for a whole row or for its two halves, so that the position of a run says where it is.
+                let first = *next;
+                *next += rows;
+                let row = |index: usize| match halves {
+                    true => vec![source.row(2 * index, *width / 2), source.row(2 * index + 1, *width / 2)],
+                    false => vec![source.row(2 * index, *width)],
+                };
+                (first..first + rows).flat_map(row).collect()
+            }
+        }
+    }
+}
+
+/// A row whole, or as two rows of half the width; the same tokens are predicted either way.
+fn cut(row: &[u16], halves: bool) -> Vec<Vec<u16>> {
+    let middle = (row.len() - 1) / 2;
+    if halves { vec![row[..=middle].to_vec(), row[middle..].to_vec()] } else { vec![row.to_vec()] }
+}
+
+/// The tokenizer as pages load it.
+pub fn loaded(tokenizer: &Trained) -> Result<Tokenizer> {
+    let json = vocabulary::to_json(tokenizer)?;
+    let beginning = vocabulary::beginning(tokenizer)?;
+    Ok(Tokenizer::from_hub_json("tokenizer.json", json.as_bytes())?.with_bos(Some(beginning)))
+}
