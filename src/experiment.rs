@@ -27,8 +27,31 @@ pub struct Experiment {
     pub panes: Vec<Pane>,
     /// What is looked at.
     pub view: View,
+    /// How a continuation is drawn.
+    pub draw: Draw,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+/// How a continuation is drawn; the seed is the experiment's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Draw {
+    /// Most tokens to add.
+    pub tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f32,
+    /// Only this many likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Only the likeliest tokens that together reach this probability; 1 keeps all.
+    pub top_p: f32,
+}
+
+impl Default for Draw {
+    /// Greedy, a few sentences.
+    fn default() -> Self {
+        Self { tokens: 48, temperature: 0.0, top_k: 0, top_p: 1.0 }
+    }
 }
 
 /// One variant: mechanisms on the same model.
@@ -243,6 +266,7 @@ impl Default for Experiment {
             ],
             // The head of the shipped model that rests most on the first token.
             view: View { pin: Head { layer: 1, head: 5 }, ..View::default() },
+            draw: Draw::default(),
             seed: 0,
         }
     }

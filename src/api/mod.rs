@@ -11,7 +11,7 @@ pub mod server;
 
 use crate::experiment::{Experiment, Head};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{EngineFacts, ModelFacts, Outcome};
+use crate::outcome::{EngineFacts, ModelFacts, Outcome, Token};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks of the worker.
@@ -45,6 +45,20 @@ pub enum Command {
         experiment: Experiment,
         /// Pane index.
         pane: usize,
+    },
+    /// Begins a continuation of one pane; an older one of that pane is forgotten.
+    Begin {
+        /// The experiment whose prompt is continued.
+        experiment: Experiment,
+        /// Pane index.
+        pane: usize,
+    },
+    /// The next tokens of the continuation of one pane.
+    Burst {
+        /// Pane index.
+        pane: usize,
+        /// At most this many; fewer when they would take longer than a frame or two.
+        most: usize,
     },
     /// Checks the laws of one mechanism on this device.
     Laws {
@@ -82,6 +96,24 @@ pub enum Reply {
     Roles {
         /// Scores per head.
         report: RoleReport,
+    },
+    /// Answer to [`Command::Begin`].
+    Begun {
+        /// Measured time of reading the prompt.
+        millis: f32,
+    },
+    /// Answer to [`Command::Burst`].
+    Burst {
+        /// The new tokens.
+        tokens: Vec<Token>,
+        /// Everything drawn so far as text.
+        text: String,
+        /// Measured time of these tokens.
+        millis: f32,
+        /// Whether nothing follows.
+        ended: bool,
+        /// Why it ended, where that is not the natural end.
+        notice: Option<String>,
     },
     /// Answer to [`Command::Laws`].
     Laws {

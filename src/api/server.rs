@@ -8,7 +8,7 @@ mod browser;
 mod fetch;
 
 use super::{Command, LawReport, Reply};
-use crate::engine::{Choice, Engine};
+use crate::engine::{Choice, Engine, Generation};
 use crate::hook::Array;
 use crate::mechanism;
 use crate::model;
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array as List, Float32Array, Object, Reflect};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -33,6 +33,8 @@ struct Server {
     queue: RefCell<VecDeque<Waiting>>,
     busy: Cell<bool>,
     engine: RefCell<Option<Engine>>,
+    /// Continuations under way, by pane.
+    continuations: RefCell<BTreeMap<usize, Generation>>,
 }
 
 /// A reply and the arrays beside it.
@@ -49,6 +51,7 @@ pub fn start() {
         queue: RefCell::default(),
         busy: Cell::new(false),
         engine: RefCell::new(None),
+        continuations: RefCell::default(),
     });
     let hear = server.clone();
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| hear.hear(&event.data()));
@@ -117,6 +120,7 @@ impl Server {
             Command::Open { model, base, engine: choice } => {
                 // The old model goes before the new one comes, so that both never stand in memory.
                 engine = None;
+                self.continuations.borrow_mut().clear();
                 match self.open(id, model, base, choice).await {
                     Ok(opened) => {
                         let reply = Reply::Opened { engine: opened.facts(), model: opened.model().clone() };
@@ -179,6 +183,31 @@ impl Server {
             }
             Command::Roles { experiment, pane } => {
                 Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))
+            }
+            Command::Begin { experiment, pane } => {
+                self.continuations.borrow_mut().remove(pane);
+                let begun = engine.continuation(experiment, *pane).await?;
+                let millis = begun.prompt_millis();
+                self.continuations.borrow_mut().insert(*pane, begun);
+                Ok((Reply::Begun { millis }, Vec::new()))
+            }
+            Command::Burst { pane, most } => {
+                let kept = self.continuations.borrow_mut().remove(pane);
+                let mut continuation = kept.ok_or_else(|| Error::Unknown {
+                    what: "continuation",
+                    name: format!("of pane {}", pane + 1),
+                    remedy: "begin one first".into(),
+                })?;
+                let burst = engine.burst(&mut continuation, *most).await?;
+                let reply = Reply::Burst {
+                    tokens: burst.tokens.iter().map(|id| engine.token(*id)).collect(),
+                    text: engine.tokenizer().decode(continuation.drawn())?,
+                    millis: burst.millis,
+                    ended: burst.end.is_some(),
+                    notice: burst.end.and_then(|end| end.notice()),
+                };
+                self.continuations.borrow_mut().insert(*pane, continuation);
+                Ok((reply, Vec::new()))
             }
             Command::Open { .. } | Command::Laws { .. } => Err(Error::Internal("a command went astray".into())),
         }

@@ -5,8 +5,8 @@ use super::pane::{Ran, Setting};
 use super::plan::Plan;
 use super::runner::Runner;
 use super::values::OutputGrams;
-use super::{Forward, Pass, Request};
-use crate::experiment::{Experiment, Head, PANE_NAMES};
+use super::{Forward, Generation, Pass, Request};
+use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
 use crate::lens::Patterns;
 use crate::lens::roles::{RoleReport, Tally, probes};
@@ -14,6 +14,7 @@ use crate::mechanism::Stack;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::Files;
 use crate::model::load::SELF_CHECK;
+use crate::model::sample::Sampling;
 use crate::model::{Config, CpuModel, Loaded, Weights};
 use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Tier, Token};
 use crate::tokenizer::Tokenizer;
@@ -191,16 +192,34 @@ impl Engine {
                 notices.push(format!("pane {name}: {} query rows keep no key and read nothing", ran.empty_rows));
             }
         }
-        let token =
-            |id: &u32| Token { id: *id, text: self.tokenizer.token_text(*id), special: self.tokenizer.special(*id) };
         let answer = |(index, ran): (usize, &&Ran)| ran.outcome(panes[0], index == 0, &self.tokenizer);
         Ok(Outcome {
             engine: self.facts(),
             model: self.model.clone(),
-            tokens: plan.tokens.iter().map(token).collect(),
+            tokens: plan.tokens.iter().map(|id| self.token(*id)).collect(),
             panes: panes.iter().enumerate().map(answer).collect(),
             notices,
         })
+    }
+
+    /// A token as the page shows it.
+    pub fn token(&self, id: u32) -> Token {
+        Token { id, text: self.tokenizer.token_text(id), special: self.tokenizer.special(id) }
+    }
+
+    /// Begins a continuation of the prompt under one pane's stack, drawn as the experiment says.
+    ///
+    /// # Errors
+    /// Those of the plan and of [`Engine::generate`].
+    pub async fn continuation(&mut self, experiment: &Experiment, pane: usize) -> Result<Generation> {
+        let mut plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
+        if pane >= plan.stacks.len() {
+            let remedy = format!("the experiment has {}", plan.stacks.len());
+            return Err(Error::Unknown { what: "pane", name: (pane + 1).to_string(), remedy });
+        }
+        let Draw { temperature, top_k, top_p, .. } = experiment.draw;
+        let sampling = Sampling { temperature, top_k, top_p, seed: experiment.seed };
+        self.generate(plan.stacks.swap_remove(pane), &plan.tokens, sampling, plan.seed).await
     }
 
     /// One head of one pane of the last run, in full.

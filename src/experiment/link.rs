@@ -8,7 +8,7 @@
 
 mod pack;
 
-use super::{Chip, Experiment, PANE_NAMES, Pane, View};
+use super::{Chip, Draw, Experiment, PANE_NAMES, Pane, View};
 use crate::{Error, Result};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::str::FromStr;
@@ -69,6 +69,7 @@ fn parts(experiment: &Experiment) -> Vec<(String, String)> {
     if experiment.seed != 0 {
         parts.push(("seed".into(), experiment.seed.to_string()));
     }
+    parts.extend(write_draw(&experiment.draw));
     for (name, pane) in PANE_NAMES.iter().zip(&experiment.panes) {
         parts.push((name.to_string(), pane.stack.iter().map(write_chip).collect::<Vec<_>>().join(",")));
     }
@@ -122,7 +123,9 @@ fn read_readable(hash: &str) -> Result<Opened> {
             "seed" => experiment.seed = number(key, &value)?,
             _ if PANE_NAMES.get(panes.len()) == Some(&key) => panes.push(Pane { stack: read_stack(&value)? }),
             _ => {
-                if !read_view(&mut experiment.view, key, &value)? {
+                let known =
+                    read_draw(&mut experiment.draw, key, &value)? || read_view(&mut experiment.view, key, &value)?;
+                if !known {
                     notices.push(format!("link: {key} is not known here and was left out"));
                 }
             }
@@ -136,6 +139,29 @@ fn read_readable(hash: &str) -> Result<Opened> {
 
 fn number<T: FromStr>(key: &str, value: &str) -> Result<T> {
     value.parse().map_err(|_| Error::parse("link", format!("{key} is {value}, which is not a number")))
+}
+
+fn write_draw(draw: &Draw) -> Vec<(String, String)> {
+    let plain = Draw::default();
+    let pairs = [
+        ("n", draw.tokens != plain.tokens, draw.tokens.to_string()),
+        ("t", draw.temperature != plain.temperature, draw.temperature.to_string()),
+        ("topk", draw.top_k != plain.top_k, draw.top_k.to_string()),
+        ("topp", draw.top_p != plain.top_p, draw.top_p.to_string()),
+    ];
+    pairs.into_iter().filter(|(_, differs, _)| *differs).map(|(key, _, value)| (key.to_string(), value)).collect()
+}
+
+/// Reads one key of the sampling; false when it is not one.
+fn read_draw(draw: &mut Draw, key: &str, value: &str) -> Result<bool> {
+    match key {
+        "n" => draw.tokens = number(key, value)?,
+        "t" => draw.temperature = number(key, value)?,
+        "topk" => draw.top_k = number(key, value)?,
+        "topp" => draw.top_p = number(key, value)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn write_view(view: &View) -> Vec<(String, String)> {

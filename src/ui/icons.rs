@@ -11,10 +11,14 @@ pub enum Icon {
     Close,
     /// A question mark in a circle.
     Help,
+    /// A triangle to the right.
+    Play,
     /// Back to the default.
     Reset,
     /// Three linked points.
     Share,
+    /// A square.
+    Stop,
     /// A half-filled circle.
     ThemeAuto,
     /// A crescent.
@@ -29,10 +33,12 @@ impl Icon {
             Icon::Add => "M8 3.5v9M3.5 8h9",
             Icon::Close => "m4 4 8 8M12 4l-8 8",
             Icon::Help => "M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0M6.3 6.4A1.8 1.8 0 1 1 8.6 8c-.5.2-.6.5-.6 1M8 11.2v.1",
+            Icon::Play => "M5 3.5v9l7-4.5z",
             Icon::Reset => "M3.2 6.2A5.2 5.2 0 1 1 2.8 9M3 2.8v3.6h3.6",
             Icon::Share => {
                 "M6 8.2 10 6M6 9.6l4 2.4M6.3 9a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0M13.5 5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0M13.5 13a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0"
             }
+            Icon::Stop => "M4.5 4.5h7v7h-7z",
             Icon::ThemeAuto => "M13.5 8A5.5 5.5 0 1 1 2.5 8a5.5 5.5 0 0 1 11 0M8 2.5v11M8 5l3.8-1M8 8h5.5M8 11l3.8 1",
             Icon::ThemeDark => "M13 9.6A5.6 5.6 0 0 1 6.4 3 5.6 5.6 0 1 0 13 9.6",
             Icon::ThemeLight => {

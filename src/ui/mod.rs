@@ -8,6 +8,7 @@
 //! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
 //! | [`prompt`] | the text and the tokens it became |
 //! | [`pane`], [`stack`], [`controls`] | one variant: its mechanisms, their generated controls, what it makes of the prompt |
+//! | [`continuing`] | writing on: start, step, stop, and what each pane wrote |
 //! | [`difference`] | how much two panes differ, and on which token |
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
 //! | [`notices`] | trouble, notices, and what a screen reader is told |
@@ -15,6 +16,7 @@
 
 pub mod about;
 pub mod app;
+pub mod continuing;
 pub mod controls;
 pub mod difference;
 pub mod format;

@@ -1,5 +1,6 @@
 //! One pane: its stack and controls, what it makes of the prompt, what it costs.
 
+use super::continuing::Written;
 use super::controls::Params;
 use super::format::{self, Piece};
 use super::icons::{Glyph, Icon};
@@ -45,6 +46,7 @@ pub fn PaneView(
             <Params pane/>
             {move || refusal.get().map(|words| view! { <p class="refusal" role="alert" data-test="refusal">{words}</p> })}
             <Next pane/>
+            <Written pane/>
             <Cost pane/>
         </section>
     }

@@ -1,5 +1,6 @@
 //! The prompt: the text, the tokens it became, and how many the model can hold.
 
+use super::continuing::WriteBar;
 use super::format::{self, Piece};
 use super::overlay::keep;
 use super::stage::scene::tokens;
@@ -26,6 +27,7 @@ pub fn Prompt() -> impl IntoView {
             <Entry/>
             <Count ids/>
             <Tokens ids/>
+            <WriteBar/>
         </section>
     }
 }

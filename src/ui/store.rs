@@ -5,6 +5,7 @@
 //! matters for numbers has changed, the experiment runs; a change of the view never runs anything. The old outcome stays
 //! on screen, marked stale, until the new one is there.
 
+pub mod continuing;
 mod drive;
 mod history;
 
@@ -14,6 +15,7 @@ use crate::catalogue::{self, Entry};
 use crate::experiment::{Experiment, Head, Pane, View};
 use crate::lens::roles::RoleReport;
 use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome};
+use continuing::Continuing;
 use history::History;
 use leptos::prelude::*;
 use std::collections::BTreeMap;
@@ -114,6 +116,7 @@ pub struct Store {
     heads: RwSignal<BTreeMap<PaneHead, (u64, Fetched<HeadMaps>)>>,
     roles: RwSignal<BTreeMap<usize, (Inputs, Fetched<RoleReport>)>>,
     laws: RwSignal<BTreeMap<String, Fetched<Vec<LawReport>>>>,
+    continuing: RwSignal<Continuing>,
     catalogue: StoredValue<Arc<Vec<Entry>>>,
     client: StoredValue<Client, LocalStorage>,
     history: StoredValue<History, LocalStorage>,
@@ -142,6 +145,7 @@ impl Store {
             heads: RwSignal::new(BTreeMap::new()),
             roles: RwSignal::new(BTreeMap::new()),
             laws: RwSignal::new(BTreeMap::new()),
+            continuing: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
             client: StoredValue::new_local(Client::default()),
             history: StoredValue::new_local(history),

@@ -55,6 +55,8 @@ impl Store {
     fn open(self, model: String) {
         self.driver.update_value(|driver| driver.model.clone_from(&model));
         self.engine.set(EngineState::Starting);
+        // The new worker knows nothing of what the old one wrote.
+        self.continuing.set(Default::default());
         spawn_local(async move {
             if self.load(model.clone()).await {
                 self.run_newest();
@@ -117,7 +119,7 @@ impl Store {
         }
     }
 
-    async fn ask(self, command: Command) -> Result<Answer, Trouble> {
+    pub(super) async fn ask(self, command: Command) -> Result<Answer, Trouble> {
         self.client().call(&command, |_, _| {}).await
     }
 
