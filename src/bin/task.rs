@@ -13,10 +13,13 @@
 //! | `bundle` | trunk, and how large the result is |
 //! | `server` | the static file server that `serve` and the browser tests share |
 //! | `layers` | the test layers and their table |
+//! | `bench` | the bench beside peers |
 //! | `lints` | formatting, clippy, spelling, licences, documentation |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its user")]
 
+#[path = "task/bench.rs"]
+mod bench;
 #[path = "task/bundle.rs"]
 mod bundle;
 #[path = "task/layers.rs"]
@@ -48,6 +51,8 @@ Usage: cargo task COMMAND
   test [--only LAYER,...]        run every test layer, cheap ones first
   build                          build the release bundle into dist/
   setup                          install whatever the commands above need
+  bench [--no-build] [--gpu] [--models NAME,...] [--repeats N]
+                                 measure the engine beside onnxruntime-web and wllama; see tests/bench/README.md
   check                          formatting, clippy (native and wasm), spelling, licences, documentation
   clean [--all]                  remove dist/ and everything compiled; with --all the installed tools too
   help                           this text
@@ -98,6 +103,20 @@ fn run(arguments: &[String]) -> Result {
             setup::ensure(&place, Piece::ALL)?;
             say(&format!("everything is in place (cache: {})", place.cache.display()));
             Ok(())
+        }
+        "bench" => {
+            let build = !options.flag("--no-build");
+            let mut more = Vec::new();
+            for name in ["--models", "--programs", "--repeats", "--tokens"] {
+                if let Some(value) = options.value(name)? {
+                    more.extend([name.to_owned(), value]);
+                }
+            }
+            if options.flag("--gpu") {
+                more.push("--gpu".to_owned());
+            }
+            options.finish()?;
+            bench::bench(&Place::find()?, build, &more)
         }
         "check" => {
             options.finish()?;

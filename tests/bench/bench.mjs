@@ -1,6 +1,6 @@
 // attnscope beside its peers, on identical weights, in one page and one run; see README.md.
 //
-//   node tests/bench/bench.mjs --dist dist --cache FOLDER [--models stories-3m,gpt2-30m] [--repeats 5] [--tokens 32] [--gpu]
+//   node tests/bench/bench.mjs --peers FOLDER --made FOLDER [--models stories-3m,gpt2-30m] [--repeats 5] [--tokens 32] [--gpu]
 //
 // `cargo task bench` calls it with the folders filled in and the peers installed.
 
@@ -25,7 +25,8 @@ const GPU = ['attnscope gpu', 'onnxruntime-web webgpu'];
 const { values: options } = parseArgs({
   options: {
     dist: { type: 'string', default: path.join(HERE, '..', '..', 'dist') },
-    cache: { type: 'string' },
+    peers: { type: 'string' },
+    made: { type: 'string' },
     models: { type: 'string', default: 'stories-3m,gpt2-30m' },
     programs: { type: 'string' },
     repeats: { type: 'string', default: '5' },
@@ -34,11 +35,11 @@ const { values: options } = parseArgs({
     gpu: { type: 'boolean', default: false },
   },
 });
-if (!options.cache) throw new Error('--cache names the folder that holds node_modules and the generated models');
+if (!options.peers || !options.made) throw new Error('--peers names the folder of node_modules, --made that of generated models');
 
-const models = path.join(options.cache, 'models');
-const peers = path.join(options.cache, 'node_modules');
-const puppeteer = await import(pathToFileURL(createRequire(path.join(options.cache, 'x.js')).resolve('puppeteer-core')));
+const models = options.made;
+const peers = path.join(options.peers, 'node_modules');
+const puppeteer = await import(pathToFileURL(createRequire(path.join(options.peers, 'x.js')).resolve('puppeteer-core')));
 
 const prepared = options.models.split(',').map(prepare);
 const server = await serve();

@@ -242,27 +242,10 @@ fn ensure_binaryen(place: &Place) -> Result {
     })
 }
 
-/// Installs the packages of `tests/e2e` once per lock file and links them into the checkout.
+/// Installs the packages of `tests/e2e` and links them into the checkout.
 fn ensure_playwright(place: &Place) -> Result {
     let source = place.root.join("tests").join("e2e");
-    let lock = doing("read", &source, fs::read(source.join("package-lock.json")))?;
-    let packages = place.cache.join("node").join(format!("{:016x}", fingerprint(&lock)));
-    let modules = packages.join("node_modules");
-    if !modules.exists() {
-        ensure_system(place, &[Piece::Node])?;
-        refuse_old_node(place)?;
-        say("fetching Playwright from npm, to test the page in a browser");
-        place.make_whole(&packages, |folder| {
-            for name in ["package.json", "package-lock.json"] {
-                doing("copy", &source.join(name), fs::copy(source.join(name), folder.join(name)))?;
-            }
-            let mut install = npm(place, folder);
-            shell::run(
-                install.arg("ci"),
-                "npm could not fetch Playwright; check the network or npm's registry and rerun",
-            )
-        })?;
-    }
+    let modules = packages(place, &source, "Playwright", "to test the page in a browser")?.join("node_modules");
     let link = source.join("node_modules");
     if fs::read_link(&link).is_ok_and(|target| target == modules) {
         return Ok(());
@@ -274,6 +257,26 @@ fn ensure_playwright(place: &Place) -> Result {
         doing("remove", &link, fs::remove_file(&link))?;
     }
     doing("link", &link, symlink(&modules, &link))
+}
+
+/// The folder in the cache that holds the npm packages of `source`, installed once per lock file.
+pub fn packages(place: &Place, source: &Path, name: &str, purpose: &str) -> Result<PathBuf> {
+    let lock = doing("read", source, fs::read(source.join("package-lock.json")))?;
+    let packages = place.cache.join("node").join(format!("{:016x}", fingerprint(&lock)));
+    if !packages.join("node_modules").exists() {
+        ensure_system(place, &[Piece::Node])?;
+        refuse_old_node(place)?;
+        say(&format!("fetching {name} from npm, {purpose}"));
+        place.make_whole(&packages, |folder| {
+            for name in ["package.json", "package-lock.json"] {
+                doing("copy", &source.join(name), fs::copy(source.join(name), folder.join(name)))?;
+            }
+            let mut install = npm(place, folder);
+            let remedy = format!("npm could not fetch {name}; check the network or npm's registry and rerun");
+            shell::run(install.arg("ci"), &remedy)
+        })?;
+    }
+    Ok(packages)
 }
 
 /// Playwright states the oldest Node it runs on, and fails less clearly than this.
