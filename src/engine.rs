@@ -15,6 +15,7 @@ mod measure;
 mod open;
 mod pane;
 mod plan;
+mod probed;
 mod runner;
 mod values;
 mod visible;

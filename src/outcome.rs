@@ -163,6 +163,9 @@ pub struct Price {
     pub kv_bytes: usize,
     /// FLOPs of one decode step at this length.
     pub flops_per_token: usize,
+    /// Share of the causal query–key pairs whose score is computed, over all layers and heads.
+    #[serde(default)]
+    pub score_share: f32,
     /// Measured time of this pane's pass.
     pub millis: f32,
 }

@@ -119,6 +119,7 @@ impl Engine {
         let sampler = Sampler::new(sampling)?;
         self.runner.cpu.check_tokens(prompt, 0)?;
         let start = Instant::now();
+        let stack = self.measured(stack, seed).await?;
         let on = self.on_processor(&stack, seed, prompt)?;
         let prompt_millis = start.elapsed().as_secs_f32() * 1e3;
         let (tokens, length) = (prompt.to_vec(), prompt.len());

@@ -10,7 +10,7 @@ use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
 use crate::lens::Patterns;
 use crate::lens::roles::{RoleReport, Tally, probes};
-use crate::mechanism::Stack;
+use crate::mechanism::{Probed, Stack};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::Files;
 use crate::model::load::SELF_CHECK;
@@ -60,6 +60,8 @@ pub struct Engine {
     last: Option<Plan>,
     /// The panes of the last answer; a stopped run may have left newer ones beside them.
     ran: Vec<Ran>,
+    /// What the plain model does on probes, once something wanted to know.
+    pub(super) probed: Option<Probed>,
 }
 
 impl Engine {
@@ -81,7 +83,7 @@ impl Engine {
             Err(problem) if choice == Choice::Gpu => return Err(Error::Gpu { problem }),
             Err(reason) => processor(&mut runner, reference.as_ref(), reason).await?,
         };
-        Ok(Self { runner, config, tokenizer, grams, facts, model, last: None, ran: Vec::new() })
+        Ok(Self { runner, config, tokenizer, grams, facts, model, last: None, ran: Vec::new(), probed: None })
     }
 
     /// Opens a model by its path (a folder, or a llama2.c `.bin`), or a shipped one by its id.
@@ -155,7 +157,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Superseded`] when stopped; those of the plan and of the panes.
     pub async fn run(&mut self, experiment: &Experiment, stop: impl AsyncFn() -> bool) -> Result<Outcome> {
-        let plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
+        let plan = self.plan(experiment).await?;
         for (name, stack) in PANE_NAMES.iter().zip(&plan.stacks) {
             let key = plan.key(stack);
             if self.ran.iter().any(|ran| ran.key == key) {
@@ -250,7 +252,7 @@ impl Engine {
     /// # Errors
     /// Those of the plan and of the pass.
     pub async fn pass(&mut self, experiment: &Experiment, pane: usize, wants: Selection) -> Result<Pass> {
-        let plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
+        let plan = self.plan(experiment).await?;
         let stack = plan.stacks.get(pane).ok_or_else(|| Error::Unknown {
             what: "pane",
             name: (pane + 1).to_string(),
@@ -273,8 +275,8 @@ impl Engine {
         let name = PANE_NAMES.get(pane).copied().unwrap_or("a");
         let chips = experiment.panes.get(pane).map_or(&[][..], |pane| &pane.stack);
         let stack = Stack::new(name, chips)?;
-        let vocabulary: Vec<u32> =
-            (0..self.config.vocabulary as u32).filter(|id| !self.tokenizer.special(*id)).collect();
+        let stack = self.measured(stack, experiment.seed).await?;
+        let vocabulary = self.vocabulary();
         let bos = self.tokenizer.bos().filter(|_| experiment.bos);
         let half = PROBE_HALF.min((self.config.context - usize::from(bos.is_some())) / 2);
         let mut tally = Tally::new(experiment.seed);
@@ -289,8 +291,13 @@ impl Engine {
         Ok(tally.report())
     }
 
+    /// Tokens that stand for text.
+    pub(super) fn vocabulary(&self) -> Vec<u32> {
+        (0..self.config.vocabulary as u32).filter(|id| !self.tokenizer.special(*id)).collect()
+    }
+
     /// Patterns of every head, `[L,H,Q,K]`, masked pairs zero.
-    async fn patterns(&mut self, tokens: &[u32], stack: &Stack, seed: u64) -> Result<Array> {
+    pub(super) async fn patterns(&mut self, tokens: &[u32], stack: &Stack, seed: u64) -> Result<Array> {
         let request = Request { tokens, stack, seed, wants: Selection::sites(&[Site::Pattern]) };
         let captures = self.runner.forward(request).await?.captures;
         let mut data = Vec::new();

@@ -59,9 +59,10 @@ impl Ran {
 
         let log_probabilities = measure::log_probabilities(&pass.logits);
         let token_loss = measure::token_losses(&log_probabilities, tokens);
-        let mut price = price(at.config, stack, tokens.len());
+        let mut price = price(at.config, stack, at.plan.seed, tokens.len());
         price.millis = millis;
-        let (arrays, empty_rows) = collect(at, stack, &pass.captures)?;
+        let (arrays, Visible { empty_rows, share }) = collect(at, stack, &pass.captures)?;
+        price.score_share = share;
         let own = PaneOutcome {
             logits: pass.logits.at(tokens.len() - 1).to_vec(),
             loss: measure::mean(&token_loss),
@@ -97,7 +98,7 @@ impl Ran {
         let tokens = &at.plan.tokens;
         let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
         let [mut scores, mut pattern, slot] = runner.head(request, layer, head, &mut self.looked_at).await?;
-        let kept = Kept::new(at.config, stack, layer, 0, tokens.len(), tokens.len());
+        let kept = Kept::new(at.config, stack, at.plan.seed, layer, 0, tokens.len(), tokens.len());
         kept.mark(head, &mut scores.data);
         kept.mark(head, &mut pattern.data);
         let (layers, heads) = (at.config.layers, at.config.heads);
@@ -113,14 +114,24 @@ fn stripe(array: &Array, count: usize, index: usize) -> &[f32] {
     array.data.get(index * size..(index + 1) * size).unwrap_or(&[])
 }
 
-/// The arrays of an outcome from a pass's captures, and the number of rows that keep no key.
-fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, usize)> {
+/// What masks leave, over all layers and heads.
+struct Visible {
+    /// Query rows that keep no key.
+    empty_rows: usize,
+    /// Kept pairs as a share of the causal ones.
+    share: f32,
+}
+
+/// The arrays of an outcome from a pass's captures, and what masks leave.
+fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, Visible)> {
     let (config, tokens) = (at.config, at.plan.tokens.len());
     let group = (config.heads / config.kv_heads.max(1)).max(1);
-    let (mut patterns, mut slots, mut norms, mut empty_rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut patterns, mut slots, mut norms) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut empty_rows, mut kept_pairs) = (0, 0);
     for layer in 0..config.layers {
-        let kept = Kept::new(config, stack, layer, 0, tokens, tokens);
+        let kept = Kept::new(config, stack, at.plan.seed, layer, 0, tokens, tokens);
         empty_rows += kept.empty_rows();
+        kept_pairs += kept.pairs(config.heads);
         let values = captures.get(layer, Site::V)?;
         for head in 0..config.heads {
             at.grams.norms(config, layer, head, stripe(values, config.kv_heads, head / group), &mut norms);
@@ -145,5 +156,6 @@ fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Resul
     if !slots.is_empty() {
         named.insert(arrays::SLOT.into(), Array::new([layers, heads, tokens], slots)?);
     }
-    Ok((named, empty_rows))
+    let causal = layers * heads * tokens * (tokens + 1) / 2;
+    Ok((named, Visible { empty_rows, share: kept_pairs as f32 / causal.max(1) as f32 }))
 }

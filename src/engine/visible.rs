@@ -1,12 +1,14 @@
 //! Which keys a stack lets which queries see, and what that costs.
 //!
-//! Masks depend on positions only, so they are asked here once more on the processor: the arrays of an outcome mark masked
-//! pairs, the price counts keys, and a row that keeps no key is reported. No engine has to bring its masks back.
+//! Masks depend on positions, and on inputs that are the same for every text, so they are asked here once more on the
+//! processor: the arrays of an outcome mark masked pairs, the price counts keys, and a row that keeps no key is reported. No
+//! engine has to bring its masks back.
 
 use crate::mechanism::{Grid, Stack, Twin};
 use crate::model::Config;
+use crate::model::attention::{both, default_inputs};
 use crate::outcome::Price;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::Device;
 
 /// The pairs one layer keeps, `[H,Q,K]` row-major for queries from `first_query` on.
 pub struct Kept {
@@ -18,8 +20,18 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Asks the masks of `stack` at one layer for queries `first_query..first_query + queries` over `keys` keys.
-    pub fn new(config: &Config, stack: &Stack, layer: usize, first_query: usize, queries: usize, keys: usize) -> Self {
+    /// Asks the masks of `stack` at one layer for queries `first_query..first_query + queries` over `keys` keys; `seed`
+    /// fills inputs nobody learned.
+    pub fn new(
+        config: &Config,
+        stack: &Stack,
+        seed: u64,
+        layer: usize,
+        first_query: usize,
+        queries: usize,
+        keys: usize,
+    ) -> Self {
+        let inputs = default_inputs(stack, layer, config.heads, config.kv_heads, config.head_width, seed);
         let grid = Grid {
             layer,
             layers: config.layers,
@@ -34,7 +46,7 @@ impl Kept {
         let mut keep = grid.causal();
         for placed in &stack.mask_mods {
             if let Twin::Mask(mask) = placed.mechanism.plug.twin {
-                keep = both(keep, mask(&placed.values, &grid));
+                keep = both(keep, mask(&placed.values, &grid.with(stack.inputs_of(placed, &inputs))));
             }
         }
         let heads = keep.dims()[1];
@@ -60,6 +72,11 @@ impl Kept {
         }
     }
 
+    /// Kept pairs, over all of the model's `heads`.
+    pub fn pairs(&self, heads: usize) -> usize {
+        self.pairs.iter().filter(|kept| **kept).count() * heads / self.heads.max(1)
+    }
+
     /// Query rows that keep no key, over all heads.
     pub fn empty_rows(&self) -> usize {
         (0..self.heads)
@@ -76,14 +93,7 @@ impl Kept {
     }
 }
 
-/// Both conditions, whichever of them has a head axis.
-fn both(a: Tensor<4, Bool>, b: Tensor<4, Bool>) -> Tensor<4, Bool> {
-    let (from, to) = (a.dims(), b.dims());
-    let shape = [0, 1, 2, 3].map(|axis| from[axis].max(to[axis]));
-    a.expand(shape).bool_and(b.expand(shape))
-}
-
-/// What a stack costs at `tokens` tokens, in closed form.
+/// What a stack costs at `tokens` tokens, in closed form; `seed` fills inputs nobody learned.
 ///
 /// ```text
 /// kv_bytes        = Σ over layers and key–value heads of  2 · D · 4 · (distinct keys a query from the last row on may see)
@@ -93,7 +103,7 @@ fn both(a: Tensor<4, Bool>, b: Tensor<4, Bool>) -> Tensor<4, Bool> {
 ///
 /// Plain attention at n tokens holds 8·L·G·D·n bytes; a window of w with s sinks holds as if n were min(n, s + w).
 /// Norms, activations and the arithmetic of the mechanisms themselves are left out: they are below a percent.
-pub fn price(config: &Config, stack: &Stack, tokens: usize) -> Price {
+pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price {
     let group = (config.heads / config.kv_heads.max(1)).max(1);
     let last = tokens.saturating_sub(1);
     let later = config.context.max(tokens) - last;
@@ -104,7 +114,7 @@ pub fn price(config: &Config, stack: &Stack, tokens: usize) -> Price {
             seen += config.heads * tokens;
             continue;
         }
-        let kept = Kept::new(config, stack, layer, last, later, tokens);
+        let kept = Kept::new(config, stack, seed, layer, last, later, tokens);
         held += (0..config.kv_heads).map(|kv| kept.distinct(kv * group..(kv + 1) * group)).sum::<usize>();
         seen += (0..config.heads).map(|head| kept.row(head, 0).iter().filter(|kept| **kept).count()).sum::<usize>();
     }
@@ -120,6 +130,6 @@ pub fn price(config: &Config, stack: &Stack, tokens: usize) -> Price {
     Price {
         kv_bytes: 2 * 4 * config.head_width * held,
         flops_per_token: 2 * weights + 4 * config.head_width * seen,
-        millis: 0.0,
+        ..Price::default()
     }
 }

@@ -5,7 +5,7 @@ use super::plan::{Attend, Plan, Read, input_name};
 use super::run::{Buffers, Ready};
 use crate::Result;
 use crate::hook::Array;
-use crate::mechanism::{MASKED, Placed, Stack};
+use crate::mechanism::{Input, MASKED, Placed, Stack};
 use crate::model::step::{self, Applied, Given};
 use crate::spec;
 use std::collections::BTreeMap;
@@ -89,9 +89,14 @@ pub(super) fn parameters(stack: &Stack) -> BTreeMap<String, Vec<u32>> {
 /// The inputs of a stack at one layer, by buffer; `arrays` in the order of [`Stack::inputs`].
 pub(super) fn inputs(stack: &Stack, layer: usize, arrays: &[Array]) -> Vec<(String, Vec<u32>)> {
     let named = stack.inputs().zip(arrays);
-    named
-        .map(|((placed, input), array)| (input_name(placed.mechanism.id, input.name, layer), bits(&array.data)))
-        .collect()
+    let one = |((placed, input), array): ((&Placed, &Input), &Array)| {
+        let mut words = bits(&array.data);
+        if input.is_per_head() {
+            words.resize(Input::MOST_HEADS, 0);
+        }
+        (input_name(placed.mechanism.id, input.name, layer), words)
+    };
+    named.map(one).collect()
 }
 
 pub(super) fn bits(values: &[f32]) -> Vec<u32> {

@@ -11,7 +11,7 @@
 
 use super::kernel::{Kernel, OPTIONAL, calls, fills};
 use super::source;
-use crate::mechanism::Mechanism;
+use crate::mechanism::{Input, Mechanism};
 use crate::spec::{self, Domain};
 use crate::{Error, Result};
 use std::fmt::Write;
@@ -186,7 +186,13 @@ impl Linker<'_> {
         let first = self.bindings.len();
         let _ = writeln!(lines, "@group(0) @binding({first}) var<uniform> {id}_params: {};", mechanism.plug.params);
         for (index, input) in (first + 1..).zip(mechanism.plug.inputs) {
-            let _ = writeln!(lines, "@group(0) @binding({index}) var<storage, read> {id}_{}: array<f32>;", input.name);
+            // Storage bindings are few, uniforms are not; in a uniform an array steps by four numbers.
+            let (kind, ty) = if input.is_per_head() {
+                ("uniform", format!("array<vec4<f32>, {}>", Input::MOST_HEADS / 4))
+            } else {
+                ("storage, read", "array<f32>".into())
+            };
+            let _ = writeln!(lines, "@group(0) @binding({index}) var<{kind}> {id}_{}: {ty};", input.name);
         }
         for (number, line) in (1..).zip(lines.lines()) {
             self.line(&declaration, number, line)?;

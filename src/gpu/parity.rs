@@ -173,7 +173,7 @@ fn given(stack: &Stack, case: &Case) -> Given {
         let (count, name) = (shape.iter().product(), input.name);
         // Even noise stays even: it stands for choices, not for vectors.
         let data = match input.fill {
-            Fill::Uniform => uniform(count, name, keys, 1),
+            Fill::Uniform | Fill::Measured(_) => uniform(count, name, keys, 1),
             _ => normal(count, 1.0, name, keys, 1),
         };
         Array { shape, data }

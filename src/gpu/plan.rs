@@ -5,7 +5,7 @@
 
 use super::kernel::Kernel;
 use super::source;
-use crate::mechanism::Stack;
+use crate::mechanism::{Input, Stack};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -90,7 +90,12 @@ impl Plan {
             for input in plug.inputs {
                 for layer in 0..layers {
                     let words = input.shape(heads, kv_heads, width).iter().product();
-                    self.storage(input_name(id, input.name, layer), words);
+                    let name = input_name(id, input.name, layer);
+                    if input.is_per_head() {
+                        self.buffers.insert(name, Size { words: Input::MOST_HEADS, uniform: true });
+                    } else {
+                        self.storage(name, words);
+                    }
                 }
             }
         }
@@ -169,7 +174,7 @@ impl Plan {
     pub fn attend(&mut self, stack: &Stack, at: &Attend<'_>) -> Result<()> {
         let most_keys = source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize;
         let most_width = constant("row", "MOST_WIDTH")?;
-        for (what, came, most) in [("keys", at.sizes.keys, most_keys), ("entries per head", at.sizes.width, most_width)]
+        for (what, came, most) in [("keys", at.sizes.keys, most_keys), ("entries per head", at.sizes.width, most_width), ("heads", at.sizes.heads, Input::MOST_HEADS)]
         {
             if came > most {
                 let problem =

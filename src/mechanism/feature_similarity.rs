@@ -143,6 +143,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     },
     laws: &[
         Law::Causal,
+        Law::Prefix(&[("operator", Value::Choice(ELU_NORMALISED))]),
         Law::RowsSumToOne(&[("operator", Value::Choice(SOFTMAX))]),
         Law::RowsSumToOne(&[("operator", Value::Choice(ELU_NORMALISED))]),
         Law::ShiftInvariant(&[("operator", Value::Choice(SOFTMAX))]),

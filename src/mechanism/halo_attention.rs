@@ -84,6 +84,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     },
     laws: &[
         Law::Causal,
+        Law::Prefix(&[]),
         Law::RowsSumToOne(&[]),
         Law::ShiftInvariant(&[]),
         Law::ReducesTo { other: "softmax", at: &[("block", Value::Int(512)), ("halo", Value::Int(0))] },

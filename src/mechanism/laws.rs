@@ -143,7 +143,7 @@ fn evaluate(
 fn noisy_inputs(stack: &Stack) -> Vec<Array> {
     let shaped = attention::default_inputs(stack, 0, HEADS, KV_HEADS, WIDTH, 0).into_iter().zip(stack.inputs());
     let noise = |(index, (array, (_, input))): (usize, (Array, (&Placed, &Input)))| match input.fill {
-        Fill::Uniform => array,
+        Fill::Uniform | Fill::Measured(_) => array,
         _ => Array { data: attention::normal(array.data.len(), 1.0, "laws.input", index, 0), shape: array.shape },
     };
     shaped.enumerate().map(noise).collect()

@@ -38,11 +38,13 @@
 
 mod alibi;
 mod attention_sink_operators;
+mod duo_attention;
 mod feature_similarity;
 mod grid;
 mod halo_attention;
 pub mod laws;
 mod neighborhood_attention;
+mod probed;
 mod role;
 mod s2_attention;
 mod softmax;
@@ -51,6 +53,7 @@ mod stack;
 mod streaming_window;
 
 pub use grid::{Grid, Memories, Memory};
+pub use probed::{Probed, places};
 pub use role::{
     Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected, ProjectionMod, Rotation, Rows,
     ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
@@ -65,6 +68,7 @@ use crate::{Error, Result};
 pub const ALL: &[&Mechanism] = &[
     &alibi::MECHANISM,
     &attention_sink_operators::MECHANISM,
+    &duo_attention::MECHANISM,
     &feature_similarity::MECHANISM,
     &halo_attention::MECHANISM,
     &neighborhood_attention::MECHANISM,

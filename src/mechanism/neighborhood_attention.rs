@@ -90,6 +90,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     },
     laws: &[
         Law::Causal,
+        Law::Prefix(&[]),
         Law::RowsSumToOne(&[]),
         Law::ShiftInvariant(&[]),
         Law::ReducesTo { other: "softmax", at: &[("neighbours", Value::Int(512))] },

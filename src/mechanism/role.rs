@@ -13,7 +13,7 @@
 //! Every trait is asked at a [`Grid`], which also holds the extra inputs that the mechanism declares. Traits with a
 //! [`Memory`] may carry tensors from layer to layer and from decode step to decode step.
 
-use super::{Grid, Memory};
+use super::{Grid, Memory, Probed};
 use crate::catalogue::Role;
 use crate::spec::{Param, Params, Value};
 use burn::tensor::{Bool, Tensor};
@@ -21,7 +21,7 @@ use burn::tensor::{Bool, Tensor};
 pub use crate::model::rotary::Rotation;
 
 /// A tensor a mechanism reads besides q, k and v, one per layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Input {
     /// snake_case name in npz files and WGSL.
     pub name: &'static str,
@@ -34,7 +34,7 @@ pub struct Input {
 }
 
 /// How an [`Input`] is filled when nobody learned it. Noise is seeded by experiment, mechanism, layer and name.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Fill {
     /// Zeros.
     Zero,
@@ -45,9 +45,20 @@ pub enum Fill {
     /// Rows of a normal matrix made orthogonal in blocks as tall as a row is long; their lengths stay those of
     /// independent normal rows.
     Orthogonal,
+    /// Measured on the model: values of the mechanism → the tensors of all layers one behind the other. Numbers in 0..1;
+    /// even noise where there is no model to measure.
+    Measured(fn(&[Value], &Probed) -> Vec<f32>),
 }
 
 impl Input {
+    /// Most heads of an input with one number per head.
+    pub const MOST_HEADS: usize = 256;
+
+    /// Whether it is one number per head, which a GPU keeps beside the parameters.
+    pub fn is_per_head(&self) -> bool {
+        matches!(self.axes, "H" | "G")
+    }
+
     /// Its sizes in a model of these numbers of heads and this head width.
     pub fn shape(&self, heads: usize, kv_heads: usize, width: usize) -> Vec<usize> {
         let size = |letter| match letter {

@@ -116,6 +116,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     },
     laws: &[
         Law::Causal,
+        Law::Prefix(&[]),
         Law::RowsSumToOne(&[]),
         Law::ShiftInvariant(&[]),
         Law::ReducesTo { other: "softmax", at: &[("stride", Value::Int(1))] },

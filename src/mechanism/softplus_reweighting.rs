@@ -182,6 +182,7 @@ pub const MECHANISM: Mechanism = Mechanism {
     },
     laws: &[
         Law::Causal,
+        Law::Prefix(&[]),
         Law::RowsSumToOne(&[]),
         Law::RowsSumToOne(&[("power", Value::Int(1))]),
         Law::RowsSumToOne(&[("shift", Value::Flag(false))]),

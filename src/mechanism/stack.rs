@@ -1,11 +1,12 @@
 //! The mechanisms of one pane, sorted by what they change.
 
-use super::{Input, Mechanism, by_id};
+use super::{Fill, Input, Mechanism, Probed, by_id};
 use crate::catalogue::Role;
 use crate::experiment::Chip;
 use crate::hook::Array;
 use crate::spec::{self, Value};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 
 /// A mechanism with typed values.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Stack {
     pub pattern_mods: Vec<Placed>,
     /// Where there is one, everything from scores to weights is empty and the normalizer does not act.
     pub mixer: Option<Placed>,
+    /// Inputs that were measured on the model, all layers one behind the other, by mechanism and name.
+    measured: BTreeMap<(&'static str, &'static str), Vec<f32>>,
 }
 
 impl Stack {
@@ -96,6 +99,7 @@ impl Stack {
             normalizer: Placed::new(&Chip::new("softmax"))?,
             pattern_mods: Vec::new(),
             mixer: None,
+            measured: BTreeMap::new(),
         })
     }
 
@@ -124,9 +128,33 @@ impl Stack {
             .chain(&self.mixer)
     }
 
+    /// Whether something acts besides the row by row steps of scores, masks and normalizer.
+    pub fn acts_in_stages(&self) -> bool {
+        self.selector.is_some() || self.mixer.is_some() || !self.pattern_mods.is_empty()
+    }
+
     /// The inputs of every mechanism that acts, in order of the mechanisms and of their declarations.
     pub fn inputs(&self) -> impl Iterator<Item = (&Placed, &'static Input)> {
         self.iter().flat_map(|placed| placed.mechanism.plug.inputs.iter().map(move |input| (placed, input)))
+    }
+
+    /// Whether an input of a mechanism that acts wants to be measured on the model.
+    pub fn measures(&self) -> bool {
+        self.inputs().any(|(_, input)| matches!(input.fill, Fill::Measured(_)))
+    }
+
+    /// Measures the inputs that want it.
+    pub fn measure(&mut self, probed: &Probed) {
+        let one = |(placed, input): (&Placed, &'static Input)| match input.fill {
+            Fill::Measured(measure) => Some(((placed.mechanism.id, input.name), measure(&placed.values, probed))),
+            _ => None,
+        };
+        self.measured = self.inputs().filter_map(one).collect();
+    }
+
+    /// The `count` numbers that were measured for an input at one layer.
+    pub fn measured(&self, placed: &Placed, input: &Input, layer: usize, count: usize) -> Option<&[f32]> {
+        self.measured.get(&(placed.mechanism.id, input.name))?.get(layer * count..(layer + 1) * count)
     }
 
     /// The part of `arrays`, in the order of [`Stack::inputs`], that belongs to `placed`.

@@ -230,6 +230,10 @@ pub fn default_inputs(
             Fill::Zero => vec![0.0; count],
             Fill::Normal(deviation) => normal(count, deviation, &name, layer, seed),
             Fill::Uniform => uniform(count, &name, layer, seed),
+            Fill::Measured(_) => match stack.measured(placed, input, layer, count) {
+                Some(measured) => measured.to_vec(),
+                None => uniform(count, &name, layer, seed),
+            },
             Fill::Orthogonal => orthogonal(count, shape.last().copied().unwrap_or(1), &name, layer, seed),
         };
         Array { shape, data }

@@ -12,6 +12,7 @@ mod gradients;
 mod laws;
 mod lens;
 mod model;
+mod papers;
 mod parity;
 mod shaders;
 mod tidy;

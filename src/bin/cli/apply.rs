@@ -4,7 +4,7 @@ use super::{npz, print};
 use attnscope::engine::Choice;
 use attnscope::experiment::Chip;
 use attnscope::hook::Array;
-use attnscope::mechanism::{Input, MASKED, Placed, Stack};
+use attnscope::mechanism::{Fill, Input, MASKED, Placed, Stack};
 use attnscope::model::attention::default_inputs;
 use attnscope::model::step::{self, Applied, Given};
 use attnscope::outcome::{EngineFacts, Tier};
@@ -115,7 +115,11 @@ fn inputs(stack: &Stack, defaults: Vec<Array>, arrays: &mut BTreeMap<String, Arr
     let mut notices = Vec::new();
     let mut one = |((_, input), default): ((&Placed, &Input), Array)| {
         arrays.remove(input.name).unwrap_or_else(|| {
-            notices.push(format!("{} is not in the file and was filled as for a loaded model", input.name));
+            let filled = match input.fill {
+                Fill::Measured(_) => "is even noise, since there is no model to measure",
+                _ => "was filled as for a loaded model",
+            };
+            notices.push(format!("{} is not in the file and {filled}", input.name));
             default
         })
     };

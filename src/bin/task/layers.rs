@@ -37,6 +37,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("shaders", Kind::Native),
     ("laws", Kind::Native),
     ("parity", Kind::Native),
+    ("papers", Kind::Native),
     ("model", Kind::Native),
     ("lens", Kind::Native),
     ("engine", Kind::Native),

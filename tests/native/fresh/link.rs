@@ -77,7 +77,7 @@ fn view() -> impl Strategy<Value = View> {
 
 fn experiment(panes: impl Strategy<Value = Vec<Pane>>) -> impl Strategy<Value = Experiment> {
     (text(), text(), any::<bool>(), panes, view(), any::<u64>()).prop_map(|(model, prompt, bos, panes, view, seed)| {
-        Experiment { version: 1, model, prompt, bos, panes, view, seed }
+        Experiment { version: 1, model, prompt, bos, panes, view, seed, ..Experiment::default() }
     })
 }
 

@@ -1,0 +1,63 @@
+//! Inputs that a mechanism wants measured on the model, such as the gates of DuoAttention: the plain model reads random
+//! tokens that stand twice, once per model, and each stack is measured on what came of it.
+
+use super::Engine;
+use super::plan::Plan;
+use crate::Result;
+use crate::experiment::Experiment;
+use crate::lens::roles::probes;
+use crate::mechanism::{Probed, Stack};
+use crate::model::attention::uniform;
+
+/// Probes, and tokens of one half: windows up to about twice that leave something to measure, and the patterns of a model
+/// of 144 heads stay below 20 MB.
+const PROBES: usize = 2;
+const HALF: usize = 64;
+/// Seed of the probes: what is measured belongs to the model, not to an experiment.
+const SEED: u64 = 25;
+
+impl Engine {
+    /// `stack` with everything measured that its inputs ask for; `seed` is the experiment's.
+    ///
+    /// # Errors
+    /// Those of the passes.
+    pub async fn measured(&mut self, mut stack: Stack, seed: u64) -> Result<Stack> {
+        if stack.measures() {
+            let mut probed = match self.probed.take() {
+                Some(probed) => probed,
+                None => self.probe().await?,
+            };
+            probed.noise = uniform(probed.layers * probed.kv_heads, "probed.noise", 0, seed);
+            stack.measure(&probed);
+            self.probed = Some(probed);
+        }
+        Ok(stack)
+    }
+
+    /// A checked experiment, its stacks measured.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`] and of the passes.
+    pub(super) async fn plan(&mut self, experiment: &Experiment) -> Result<Plan> {
+        let mut plan = Plan::new(experiment, &self.config, self.tokenizer())?;
+        for stack in std::mem::take(&mut plan.stacks) {
+            plan.stacks.push(self.measured(stack, plan.seed).await?);
+        }
+        Ok(plan)
+    }
+
+    /// Reads the probes with the plain model.
+    async fn probe(&mut self) -> Result<Probed> {
+        let (layers, heads, kv_heads) = (self.config.layers, self.config.heads, self.config.kv_heads);
+        let plain = Stack::new("a", &[])?;
+        let bos = self.tokenizer().bos();
+        let half = HALF.min((self.config.context - usize::from(bos.is_some())) / 2);
+        let probes = probes(SEED, &self.vocabulary(), PROBES, half, bos);
+        let (lead, half) = probes.first().map_or((0, 0), |probe| (probe.lead, probe.half));
+        let mut patterns = Vec::new();
+        for probe in &probes {
+            patterns.push(self.patterns(&probe.repeated, &plain, SEED).await?);
+        }
+        Ok(Probed { layers, heads, kv_heads, lead, half, patterns, noise: Vec::new() })
+    }
+}
