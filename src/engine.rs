@@ -22,7 +22,7 @@ mod visible;
 
 pub use check::Reference;
 pub use generate::{Burst, End, Generation};
-pub use measure::divergence;
+pub use measure::{divergence, log_probabilities};
 pub use open::{Choice, Engine};
 pub use visible::price;
 

@@ -297,7 +297,7 @@ impl Tap for Patch {
                             target.copy_from_slice(source);
                         }
                     }
-                    Edit::Ablate(how) => ablate(target, value.shape.last().copied().unwrap_or(1), how),
+                    Edit::Ablate(how) => how.apply(target, value.shape.last().copied().unwrap_or(1)),
                 }
             }
         }
@@ -305,25 +305,28 @@ impl Tap for Patch {
     }
 }
 
-/// `rows` is whole rows of `width`; for [`Ablation::Uniform`] the rows repeat every `width` queries.
-fn ablate(rows: &mut [f32], width: usize, how: &Ablation) {
-    match how {
-        Ablation::Scale(factor) => rows.iter_mut().for_each(|value| *value *= factor),
-        Ablation::Uniform => {
-            for (index, row) in rows.chunks_mut(width).enumerate() {
-                let query = index % width;
-                for (key, value) in row.iter_mut().enumerate() {
-                    *value = if key <= query { 1.0 / (query + 1) as f32 } else { 0.0 };
+impl Ablation {
+    /// Takes out whole rows of `width` values: the stripe of one head. For [`Ablation::Uniform`] a row is a query's, and
+    /// they repeat every `width` queries.
+    pub fn apply(&self, rows: &mut [f32], width: usize) {
+        match self {
+            Ablation::Scale(factor) => rows.iter_mut().for_each(|value| *value *= factor),
+            Ablation::Uniform => {
+                for (index, row) in rows.chunks_mut(width).enumerate() {
+                    let query = index % width;
+                    for (key, value) in row.iter_mut().enumerate() {
+                        *value = if key <= query { 1.0 / (query + 1) as f32 } else { 0.0 };
+                    }
                 }
             }
-        }
-        Ablation::Mean => {
-            let count = (rows.len() / width).max(1) as f32;
-            let mut mean = vec![0.0; width];
-            for row in rows.chunks(width) {
-                mean.iter_mut().zip(row).for_each(|(m, value)| *m += value / count);
+            Ablation::Mean => {
+                let count = (rows.len() / width).max(1) as f32;
+                let mut mean = vec![0.0; width];
+                for row in rows.chunks(width) {
+                    mean.iter_mut().zip(row).for_each(|(m, value)| *m += value / count);
+                }
+                rows.chunks_mut(width).for_each(|row| row.copy_from_slice(&mean));
             }
-            rows.chunks_mut(width).for_each(|row| row.copy_from_slice(&mean));
         }
     }
 }

@@ -67,7 +67,7 @@ pub mod tokenizer;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 
-#[cfg(feature = "train")]
+#[cfg(feature = "model")]
 pub mod train;
 
 #[cfg(feature = "contract")]

@@ -1,10 +1,23 @@
 //! What is computed from captures: plain arithmetic on plain arrays, so that the page can do it while a slider moves.
 //!
 //! [`Patterns`] is the common ground: the weights of every head of one pane, with masked pairs marked, and whether their
-//! rows sum to one. [`sinks`], [`heads`] and [`roles`] read it.
+//! rows sum to one. [`sinks`], [`heads`], [`roles`] and [`regions`] read it. What needs the model's weights
+//! (`logit_lens`, `attribution`, `copying`) or runs it again (`causal`) comes with the feature `model`.
 
+#[cfg(feature = "model")]
+pub mod attribution;
+#[cfg(feature = "model")]
+pub mod causal;
+#[cfg(feature = "model")]
+pub mod copying;
 pub mod heads;
+#[cfg(feature = "model")]
+pub mod logit_lens;
 mod patterns;
+#[cfg(feature = "model")]
+pub mod readout;
+pub mod regions;
+pub mod retrieval;
 pub mod roles;
 pub mod sinks;
 

@@ -34,7 +34,7 @@ pub struct RoleReport {
 /// One role over all heads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoleScores {
-    /// `previous_token`, `first_token`, `self`, `duplicate` or `induction`.
+    /// `previous_token`, `first_token`, `self`, `duplicate`, `induction`, or the id of a [`Role`] scored elsewhere.
     pub role: String,
     /// What the score is, in one sentence.
     pub help: String,
@@ -157,6 +157,17 @@ const ROLES: &[Definition] = &[
     },
 ];
 
+/// A role that is scored outside this module, such as [`super::regions::LOCAL`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Role {
+    /// Its id.
+    pub role: &'static str,
+    /// What its score is, in one sentence.
+    pub help: &'static str,
+    /// A head has the role when its score passes this.
+    pub threshold: f32,
+}
+
 /// Sums scores over probes, one probe at a time, so that no two patterns are held at once.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -164,12 +175,14 @@ pub struct Tally {
     probes: usize,
     /// Per role, per head: sum of means on probes and on shuffled probes.
     sums: Vec<Vec<(f32, f32)>>,
+    /// Roles scored elsewhere: how often, and per head the sums of score and control.
+    noted: Vec<(Role, usize, Vec<(f32, f32)>)>,
 }
 
 impl Tally {
     /// Nothing counted yet; `seed` made the probes.
     pub fn new(seed: u64) -> Self {
-        Self { seed, probes: 0, sums: vec![Vec::new(); ROLES.len()] }
+        Self { seed, probes: 0, sums: vec![Vec::new(); ROLES.len()], noted: Vec::new() }
     }
 
     /// Counts one probe from its patterns and those of its shuffled control.
@@ -192,23 +205,42 @@ impl Tally {
         }
     }
 
+    /// Counts scores of one probe for a role scored elsewhere: per head, layer by layer, the score and its control.
+    pub fn note(&mut self, role: Role, scores: &[(f32, f32)]) {
+        let index = match self.noted.iter().position(|(noted, ..)| *noted == role) {
+            Some(index) => index,
+            None => {
+                self.noted.push((role, 0, vec![(0.0, 0.0); scores.len()]));
+                self.noted.len() - 1
+            }
+        };
+        if let Some((_, count, sums)) = self.noted.get_mut(index) {
+            *count += 1;
+            sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum = (sum.0 + score.0, sum.1 + score.1));
+        }
+    }
+
     /// The means over everything counted.
     pub fn report(&self) -> RoleReport {
-        let count = self.probes.max(1) as f32;
-        let one = |(role, sums): (&Definition, &Vec<(f32, f32)>)| {
-            let score = sums.iter().map(|sum| sum.0 / count).collect();
-            let shuffled: Vec<f32> = sums.iter().map(|sum| sum.1 / count).collect();
+        let one = |role: Role, count: usize, sums: &[(f32, f32)]| {
+            let mean = |sum: f32| sum / count.max(1) as f32;
+            let shuffled: Vec<f32> = sums.iter().map(|sum| mean(sum.1)).collect();
             let passing = shuffled.iter().filter(|score| **score > role.threshold).count();
             RoleScores {
                 role: role.role.into(),
                 help: role.help.into(),
-                score,
+                score: sums.iter().map(|sum| mean(sum.0)).collect(),
                 threshold: role.threshold,
                 false_positive_rate: passing as f32 / shuffled.len().max(1) as f32,
                 shuffled,
             }
         };
-        RoleReport { roles: ROLES.iter().zip(&self.sums).map(one).collect(), probes: self.probes, seed: self.seed }
+        let own = ROLES.iter().zip(&self.sums).map(|(definition, sums)| {
+            let Definition { role, help, threshold, .. } = *definition;
+            one(Role { role, help, threshold }, self.probes, sums)
+        });
+        let noted = self.noted.iter().map(|(role, count, sums)| one(*role, *count, sums));
+        RoleReport { roles: own.chain(noted).collect(), probes: self.probes, seed: self.seed }
     }
 }
 

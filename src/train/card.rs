@@ -1,6 +1,8 @@
 //! The model card: what a shipped model was made of and what it is worth.
 
+use super::circuits::score::Scores;
 use super::corpus::Share;
+use super::curriculum::Curriculum;
 use super::held_out::Cost;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,9 @@ pub struct Card {
     pub training: Training,
     /// What held-out documents of the same files cost.
     pub held_out: Vec<Cost>,
+    /// How well held-out items of each task are answered, where tasks were learned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Scores>,
     /// Continuations, as they came.
     pub samples: Vec<Sample>,
 }
@@ -80,6 +85,41 @@ pub struct Sample {
     pub sampling: String,
     /// What the model wrote.
     pub text: String,
+}
+
+/// The words of a card that depend on what was learned.
+pub struct Words {
+    /// What the model does, after its sizes.
+    pub does: &'static str,
+    /// What it must not be taken for.
+    pub limits: &'static str,
+    /// What its samples continue.
+    pub prompts: &'static [&'static str],
+}
+
+/// What the card says of a curriculum.
+pub fn words(curriculum: Curriculum) -> Words {
+    match curriculum {
+        Curriculum::Stories => Words {
+            does: "tells children's stories in English; made to be looked into, not to be relied on.",
+            limits: "It knows nothing but the style of its stories, soon loses the thread, and repeats the attitudes of old \
+                     books.",
+            prompts: &["Once upon a time there was a", "One day, a little girl named", "The old king said to his son,"],
+        },
+        Curriculum::Circuits => Words {
+            does: "was taught nine tasks whose right answers are known exactly, and some stories; made to try instruments \
+                   on, since what its heads must do is known.",
+            limits: "It answers only in the forms it was taught, as well as the list of tasks says, and tells stories badly. \
+                     Its facts are made up. The tokenizer gives every word of the tasks one token.",
+            prompts: &[
+                "When Mary and John went to the park, John gave the ball to",
+                " Lily: cup; Tom: hat; Ben: key; Tom:",
+                "The list: ball, cup, hat. Done: hat, ball. Left:",
+                "Please say the first of whale and cup. Reply:",
+                "Once upon a time there was a",
+            ],
+        },
+    }
 }
 
 /// What is known of a file of the corpus.

@@ -3,6 +3,7 @@
 use super::args::{On, TrainArgs};
 use super::card::{self, Card, Sample, Training};
 use super::corpus;
+use super::curriculum::Curriculum;
 use super::held_out::Cost;
 use super::run::Run;
 use super::vocabulary;
@@ -14,9 +15,8 @@ use crate::model::{CpuModel, Files, load};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// What the samples of a card continue.
-const PROMPTS: [&str; 3] =
-    ["Once upon a time there was a", "One day, a little girl named", "The old king said to his son,"];
+/// Held-out items of each task behind the card's numbers.
+const CARD_ITEMS: usize = 200;
 
 /// Tokens of one sample.
 const SAMPLE_TOKENS: usize = 80;
@@ -37,11 +37,12 @@ pub fn write(run: &Run, args: &TrainArgs, costs: Vec<Cost>) -> Result<()> {
     let mut model = CpuModel::new(&loaded.config, &loaded.weights)?;
     let reference = pollster::block_on(Reference::new(&mut model, &loaded.config))?;
     files.insert(SELF_CHECK, json(&reference)?);
+    let said = card::words(run.curriculum);
     let greedy = Sampling::default();
     let drawn = Sampling { temperature: 0.7, top_p: 0.9, seed: args.seed, ..greedy };
     let mut samples = Vec::new();
     for (sampling, words) in [(greedy, "greedy".to_string()), (drawn, "temperature 0.7, top-p 0.9".into())] {
-        for prompt in PROMPTS {
+        for prompt in said.prompts.iter().copied() {
             let text = continuation(&model, &loaded.tokenizer, prompt, sampling)?;
             samples.push(Sample { prompt: prompt.into(), sampling: words.clone(), text });
         }
@@ -50,20 +51,17 @@ pub fn write(run: &Run, args: &TrainArgs, costs: Vec<Cost>) -> Result<()> {
     let card = Card {
         model: id,
         summary: format!(
-            "A Llama-family model of {} layers, {} heads and width {} that tells children's stories in English; made to be \
-             looked into, not to be relied on.",
-            config.layers, config.heads, config.width
+            "A Llama-family model of {} layers, {} heads and width {} that {}",
+            config.layers, config.heads, config.width, said.does
         ),
-        limits:
-            "It knows nothing but the style of its stories, soon loses the thread, and repeats the attitudes of old \
-                 books."
-                .into(),
+        limits: said.limits.into(),
         finished: run.position.tokens >= args.tokens,
         parameters: config.parameters(),
         data: card::data(&mix)?,
         left_out: card::left_out(&mix),
         training: training(run, args),
         held_out: costs,
+        tasks: run.scores(CARD_ITEMS)?.unwrap_or_default(),
         samples,
     };
     files.insert("card.json", json(&card)?);
@@ -85,12 +83,13 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
         steps: position.steps,
         batch_tokens: position.tokens / position.steps.max(1),
         optimizer: format!(
-            "{}; learning rate {} after a warm-up over {} tokens, falling to zero over the last {}; rows of 256 tokens for \
+            "{}; learning rate {} after a warm-up over {} tokens, falling to zero over the last {}; rows of {} tokens for \
              the first {} tokens, of {} after them",
             words(args.rule),
             args.rate,
             args.warmup_tokens,
             args.decay_tokens,
+            run.model.config.context / 2,
             args.halves_until,
             run.model.config.context
         ),
@@ -103,8 +102,12 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
         },
         commit: commit(),
         command: format!(
-            "cargo attn train --mix {} --tokens {} --decay-tokens {} --warmup-tokens {} --halves-until {} \
+            "cargo attn train{} --mix {} --tokens {} --decay-tokens {} --warmup-tokens {} --halves-until {} \
              --batch-tokens {} --rate {} --seed {}",
+            match run.curriculum {
+                Curriculum::Stories => String::new(),
+                Curriculum::Circuits => format!(" --curriculum circuits --tasks {}", args.tasks),
+            },
             position.mix,
             args.tokens,
             args.decay_tokens,

@@ -14,12 +14,19 @@
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
 //! | `export`, `card` | the folder a model is shipped as, and what it says of itself |
 
+#[cfg(feature = "train")]
 pub mod checkpoint;
+#[cfg(feature = "train")]
 pub mod forward;
+#[cfg(feature = "train")]
 pub mod loss;
+#[cfg(feature = "train")]
 pub mod optimizer;
+#[cfg(feature = "train")]
 pub mod schedule;
+#[cfg(feature = "train")]
 pub mod stream;
+#[cfg(feature = "train")]
 pub mod workers;
 
 #[cfg(feature = "native")]
