@@ -10,6 +10,7 @@ mod fixtures;
 mod fresh;
 mod golden;
 mod gradients;
+mod instruments;
 mod laws;
 mod lens;
 mod model;
