@@ -1,0 +1,95 @@
+//! What the plain model makes of a few ordinary texts: patterns to compare layers by, and the second moments of keys and
+//! values from which a compressed cache is made.
+//!
+//! The texts are fables of Aesop from editions in the public domain (Jones, with Standard Ebooks' CC0 edition; Winter 1919),
+//! one a line. A model whose tokens cannot write them reads random tokens instead.
+
+use super::{Engine, Forward, Request};
+use crate::Result;
+use crate::hook::{ActivationCache, Array, Selection, Site};
+use crate::mechanism::Stack;
+use crate::model::Config;
+use crate::model::attention::uniform;
+use crate::model::config::{Pairing, Positions};
+
+/// One text a line.
+const TEXTS: &str = include_str!("calibration.txt");
+/// Tokens of each, so that patterns of several texts can be compared place by place.
+const LENGTH: usize = 128;
+
+impl Engine {
+    /// The first tokens of each text, all of one length.
+    pub(super) fn texts(&self) -> Vec<Vec<u32>> {
+        let length = LENGTH.min(self.config.context);
+        let encoded = |text| self.tokenizer().encode(text, self.tokenizer().bos().is_some()).ok();
+        let texts: Vec<_> = TEXTS.lines().filter_map(encoded).filter(|tokens| tokens.len() >= length).collect();
+        if !texts.is_empty() {
+            return texts.into_iter().map(|tokens| tokens[..length].to_vec()).collect();
+        }
+        let vocabulary = self.vocabulary();
+        let random = |text| {
+            let places = uniform(length, "texts", text, 0).into_iter();
+            places
+                .map(|place| vocabulary.get((place * vocabulary.len() as f32) as usize).copied().unwrap_or(0))
+                .collect()
+        };
+        (0..TEXTS.lines().count()).map(random).collect()
+    }
+
+    /// Patterns `[L,H,Q,K]` of each text, and of each layer the second moments of keys and values.
+    ///
+    /// # Errors
+    /// Those of the passes.
+    pub(super) async fn read_texts(&mut self, plain: &Stack) -> Result<(Vec<Array>, Vec<Array>)> {
+        let config = self.config.clone();
+        let entries = 2 * config.kv_heads * config.head_width;
+        let mut sums = vec![vec![0.0f64; entries * entries]; config.layers];
+        let (mut patterns, mut count) = (Vec::new(), 0);
+        for tokens in self.texts() {
+            let wants = Selection::sites(&[Site::Pattern, Site::K, Site::V]);
+            let request = Request { tokens: &tokens, stack: plain, seed: 0, wants };
+            let captures = self.runner.forward(request).await?.captures;
+            let mut data = Vec::new();
+            for (layer, sums) in sums.iter_mut().enumerate() {
+                data.extend_from_slice(&captures.get(layer, Site::Pattern)?.data);
+                add_moments(&config, &captures, layer, tokens.len(), sums)?;
+            }
+            patterns.push(Array::new([config.layers, config.heads, tokens.len(), tokens.len()], data)?);
+            count += tokens.len();
+        }
+        let mean = |sums: Vec<f64>| {
+            let mean = sums.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect();
+            Array::new([entries, entries], mean)
+        };
+        Ok((patterns, sums.into_iter().map(mean).collect::<Result<_>>()?))
+    }
+}
+
+/// Adds x·xᵀ of every token, x = [k ; v] of one layer.
+fn add_moments(
+    config: &Config,
+    captures: &ActivationCache,
+    layer: usize,
+    tokens: usize,
+    sums: &mut [f64],
+) -> Result<()> {
+    let (width, latent) = (config.head_width, config.kv_heads * config.head_width);
+    let (k, v) = (captures.get(layer, Site::K)?, captures.get(layer, Site::V)?); // [1,G,Q,D]
+    let place = |entry: usize| match config.positions {
+        // The entry of a head that stands at `entry` when what turns together is put D/2 apart.
+        Positions::Rotary { pairing: Pairing::Adjacent, .. } => entry % (width / 2) * 2 + entry / (width / 2),
+        _ => entry,
+    };
+    let at = |array: &Array, token: usize, index: usize, place: &dyn Fn(usize) -> usize| {
+        let (head, entry) = (index / width, place(index % width));
+        array.data.get((head * tokens + token) * width + entry).map_or(0.0, |x| f64::from(*x))
+    };
+    for token in 0..tokens {
+        let keys = (0..latent).map(|index| at(k, token, index, &place));
+        let x: Vec<f64> = keys.chain((0..latent).map(|index| at(v, token, index, &|entry| entry))).collect();
+        for (row, a) in sums.chunks_mut(2 * latent).zip(&x) {
+            row.iter_mut().zip(&x).for_each(|(sum, b)| *sum += a * b);
+        }
+    }
+    Ok(())
+}
