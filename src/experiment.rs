@@ -13,6 +13,7 @@ pub const PANE_NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Everything on screen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(default, deny_unknown_fields)]
 pub struct Experiment {
     /// Version of this format.
@@ -35,6 +36,7 @@ pub struct Experiment {
 
 /// How a continuation is drawn; the seed is the experiment's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(default, deny_unknown_fields)]
 pub struct Draw {
     /// Most tokens to add.
@@ -56,6 +58,7 @@ impl Default for Draw {
 
 /// One variant: mechanisms on the same model.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(default, deny_unknown_fields)]
 pub struct Pane {
     /// Mechanisms in order; empty is plain softmax attention.
@@ -64,6 +67,7 @@ pub struct Pane {
 
 /// One mechanism with the values that differ from its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Chip {
     /// The mechanism's id.
@@ -88,6 +92,7 @@ impl Chip {
 
 /// What is looked at. Nothing here changes what is computed for a pane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(default, deny_unknown_fields)]
 pub struct View {
     /// The pinned head.
@@ -118,6 +123,7 @@ pub struct View {
 
 /// Zero-based layer and head, written `L5H1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct Head {
     /// Layer.
     pub layer: usize,
@@ -150,6 +156,7 @@ macro_rules! words {
     ($(#[$outer:meta])* $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)* }) => {
         $(#[$outer])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
         pub enum $name { $($(#[doc = $help])+ #[serde(rename = $word)] $variant,)* }
         impl $name {
             /// Every variant.
@@ -174,6 +181,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// What the matrices show.

@@ -65,6 +65,7 @@ pub struct Param {
 
 /// A scalar as it stands in JSON and links, before a [`Param`] has typed it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(untagged)]
 pub enum Plain {
     /// `true` or `false`.

@@ -3,6 +3,9 @@
 //! The worker says `{ id: 0 }` when it listens; until then calls wait. Each call gets a number and is answered with it
 //! once; progress may come before. When the worker dies, every open call fails with the code `worker`, and the owner, who
 //! hears of it through [`Client::on_death`], decides whether to start another.
+//!
+//! A figure in a frame computes with an engine that it shares with its neighbours, at the far end of a message port
+//! ([`Client::share`], [`Client::connect`]); `www/engine.js` stands there.
 
 use super::{Command, Reply};
 use js_sys::{Array, ArrayBuffer, Float32Array, Function, Object, Promise, Reflect};
@@ -11,7 +14,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{ErrorEvent, MessageEvent, MessagePort, Worker, WorkerOptions, WorkerType};
 
 /// The script that the bundler writes to start the engine.
 const WORKER: &str = "./worker_loader.js";
@@ -73,10 +76,29 @@ struct Waiting {
     progress: Progress,
 }
 
+/// What computes.
+enum Engine {
+    Own(Worker),
+    /// Shared with other figures.
+    Shared(MessagePort),
+}
+
+impl Engine {
+    fn post(&self, message: &Object) {
+        // Plain strings and numbers can always be posted.
+        let _ = match self {
+            Engine::Own(worker) => worker.post_message(message),
+            Engine::Shared(port) => port.post_message(message),
+        };
+    }
+}
+
 #[derive(Default)]
 struct Line {
-    worker: RefCell<Option<Worker>>,
-    /// Whether the worker listens.
+    engine: RefCell<Option<Engine>>,
+    /// Whether to wait for a port instead of starting a worker.
+    shares: Cell<bool>,
+    /// Whether the engine listens.
     listens: Cell<bool>,
     /// Messages that wait until it does.
     held: RefCell<Vec<Object>>,
@@ -102,7 +124,7 @@ impl Client {
         progress: impl Fn(usize, Option<usize>) + 'static,
     ) -> Result<Answer, Trouble> {
         let json = serde_json::to_string(command).map_err(|error| broken("command", error))?;
-        if self.0.worker.borrow().is_none() {
+        if self.0.engine.borrow().is_none() && !self.0.shares.get() {
             self.start()?;
         }
         let id = self.0.last_id.get() + 1;
@@ -138,6 +160,32 @@ impl Client {
         *self.0.on_death.borrow_mut() = Some(Rc::new(tell));
     }
 
+    /// From now on calls wait for [`Client::connect`], and no worker is started.
+    pub fn share(&self) {
+        self.0.shares.set(true);
+    }
+
+    /// Computes with the engine behind a port.
+    pub fn connect(&self, port: MessagePort) {
+        if self.0.engine.borrow().is_some() {
+            self.0.end();
+        }
+        let hear = self.hearing();
+        port.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+        *self.0.handlers.borrow_mut() = vec![hear];
+        *self.0.engine.borrow_mut() = Some(Engine::Shared(port));
+    }
+
+    /// Hears what the engine says.
+    fn hearing(&self) -> Handler {
+        let line = Rc::downgrade(&self.0);
+        Closure::new(move |event: JsValue| {
+            if let (Some(line), Ok(event)) = (line.upgrade(), event.dyn_into::<MessageEvent>()) {
+                Client(line).hear(&event.data());
+            }
+        })
+    }
+
     fn start(&self) -> Result<(), Trouble> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
@@ -145,12 +193,7 @@ impl Client {
             code: "worker".into(),
             message: format!("the engine cannot be started: {error:?}"),
         })?;
-        let line = Rc::downgrade(&self.0);
-        let hear = Closure::new(move |event: JsValue| {
-            if let (Some(line), Ok(event)) = (line.upgrade(), event.dyn_into::<MessageEvent>()) {
-                Client(line).hear(&event.data());
-            }
-        });
+        let hear = self.hearing();
         let line = Rc::downgrade(&self.0);
         let fail = Closure::new(move |event: JsValue| {
             if let Some(event) = event.dyn_ref::<ErrorEvent>() {
@@ -164,7 +207,7 @@ impl Client {
         worker.set_onmessageerror(Some(fail.as_ref().unchecked_ref()));
         worker.set_onerror(Some(fail.as_ref().unchecked_ref()));
         *self.0.handlers.borrow_mut() = vec![hear, fail];
-        *self.0.worker.borrow_mut() = Some(worker);
+        *self.0.engine.borrow_mut() = Some(Engine::Own(worker));
         Ok(())
     }
 
@@ -197,11 +240,8 @@ impl Client {
     }
 
     fn flush(&self) {
-        if let (true, Some(worker)) = (self.0.listens.get(), self.0.worker.borrow().as_ref()) {
-            for message in self.0.held.borrow_mut().drain(..) {
-                // Plain strings and numbers can always be posted.
-                let _ = worker.post_message(&message);
-            }
+        if let (true, Some(engine)) = (self.0.listens.get(), self.0.engine.borrow().as_ref()) {
+            self.0.held.borrow_mut().drain(..).for_each(|message| engine.post(&message));
         }
     }
 }
@@ -216,14 +256,26 @@ impl Line {
     }
 
     /// Ends the worker and fails every open call. The handlers of the dead worker live on until the next one starts,
-    /// since this may be running inside one of them.
+    /// since this may be running inside one of them. A shared engine is not this figure's to end; it is told to forget
+    /// what was asked of it.
     fn end(&self) {
-        if let Some(worker) = self.worker.borrow_mut().take() {
-            worker.set_onmessage(None);
-            worker.set_onerror(None);
-            worker.terminate();
+        let mut engine = self.engine.borrow_mut();
+        match &*engine {
+            Some(Engine::Own(worker)) => {
+                worker.set_onmessage(None);
+                worker.set_onerror(None);
+                worker.terminate();
+                *engine = None;
+                self.listens.set(false);
+            }
+            Some(shared) => {
+                let forget = Object::new();
+                set(&forget, "forget", &true.into());
+                shared.post(&forget);
+            }
+            None => {}
         }
-        self.listens.set(false);
+        drop(engine);
         self.held.borrow_mut().clear();
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for call in waiting.into_values() {

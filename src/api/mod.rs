@@ -6,6 +6,7 @@
 
 #[cfg(feature = "web")]
 pub mod client;
+pub mod protocol;
 #[cfg(feature = "worker")]
 pub mod server;
 

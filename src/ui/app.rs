@@ -1,6 +1,7 @@
 //! The frame of the page: bar, notices, prompt, panes, stage, side column, footer.
 
 use super::difference::Difference;
+use super::embed;
 use super::notices::{Notices, Status};
 use super::pane::{AddPane, PaneView};
 use super::papers::Papers;
@@ -28,7 +29,12 @@ pub fn App() -> impl IntoView {
 #[component]
 fn Playground() -> impl IntoView {
     let store = Store::provide();
-    theme::follow_system(store.dark);
+    let framed = embed::framed();
+    if framed {
+        embed::attend(store);
+    } else {
+        theme::follow_system(store.dark);
+    }
     let help = RwSignal::new(false);
     // What a narrow page shows of the columns; it belongs to the device, not to the experiment.
     let shown = RwSignal::new("a");
@@ -43,8 +49,10 @@ fn Playground() -> impl IntoView {
     let several = move || panes.get() > 2;
     let stale = Memo::new(move |_| store.stale.get() && store.trouble.with(Option::is_none));
     view! {
-        <a class="skip" href="#main" on:click=focus_main>"Skip to content"</a>
-        <TopBar help/>
+        {(!framed).then(|| view! {
+            <a class="skip" href="#main" on:click=focus_main>"Skip to content"</a>
+            <TopBar help/>
+        })}
         <Notices/>
         <main id="main" tabindex="-1">
             <h1 class="sr">"attnscope: attention variants compared on one prompt"</h1>
@@ -70,7 +78,7 @@ fn Playground() -> impl IntoView {
                 </aside>
             </div>
         </main>
-        <Foot/>
+        {if framed { view! { <embed::Foot/> }.into_any() } else { view! { <Foot/> }.into_any() }}
         <Status/>
     }
 }

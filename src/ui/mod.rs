@@ -11,6 +11,8 @@
 //! | [`continuing`] | writing on: start, step, stop, and what each pane wrote |
 //! | [`difference`] | how much two panes differ, and on which token |
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
+//! | [`embed`] | the page as a figure in a frame |
+//! | [`export`] | figures, numbers and snippets to take away |
 //! | [`notices`] | trouble, notices, and what a screen reader is told |
 //! | [`overlay`], [`icons`], [`theme`], [`format`] | sheets and dialogs, icons, light and dark, numbers as people read them |
 
@@ -19,6 +21,8 @@ pub mod app;
 pub mod continuing;
 pub mod controls;
 pub mod difference;
+pub mod embed;
+pub mod export;
 pub mod format;
 pub mod help;
 pub mod icons;

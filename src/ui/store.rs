@@ -147,7 +147,7 @@ impl Store {
             laws: RwSignal::new(BTreeMap::new()),
             continuing: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
-            client: StoredValue::new_local(Client::default()),
+            client: StoredValue::new_local(super::embed::client()),
             history: StoredValue::new_local(history),
             driver: StoredValue::new_local(drive::Driver::default()),
         };

@@ -57,15 +57,21 @@ pub fn is_dark() -> bool {
 
 /// Follows the system as long as the visitor has chosen nothing.
 pub fn follow_system(dark: RwSignal<bool>) {
+    follow(dark, Choice::remembered);
+}
+
+/// Follows the system as long as that is what `choice` says.
+pub fn follow(dark: RwSignal<bool>, choice: impl Fn() -> Choice + 'static) {
     let Ok(Some(query)) = window().match_media(QUERY) else { return };
-    let listener = EventListener::new(&query, "change", move |_| show(dark, Choice::remembered()));
+    let listener = EventListener::new(&query, "change", move |_| show(dark, choice()));
     // For as long as the page lives.
     listener.forget();
 }
 
 const QUERY: &str = "(prefers-color-scheme: dark)";
 
-fn show(dark: RwSignal<bool>, choice: Choice) {
+/// Sets the colours.
+pub fn show(dark: RwSignal<bool>, choice: Choice) {
     let is_dark = match choice {
         Choice::Auto => window().match_media(QUERY).ok().flatten().is_some_and(|query| query.matches()),
         Choice::Light => false,

@@ -85,8 +85,12 @@ pub fn tier(engine: &EngineFacts) -> &'static str {
     }
 }
 
+/// What computes, how far it is, and whether it can be trusted; opens the details.
 #[component]
-fn EngineBadge(about: RwSignal<bool>) -> impl IntoView {
+pub fn EngineBadge(
+    /// Whether the details are open.
+    about: RwSignal<bool>,
+) -> impl IntoView {
     let store = Store::here();
     let state = move || {
         store.engine.with(|engine| match engine {

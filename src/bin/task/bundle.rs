@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::place::Place;
+use crate::server::CONTENT_SECURITY_POLICY;
 use crate::setup::{self, Piece};
 use crate::shell::{self, Result, doing, fail, say};
 use crate::wasm;
@@ -29,7 +30,7 @@ pub fn build(place: &Place) -> Result {
         let copy = dist.join(page);
         doing("write", &copy, fs::copy(dist.join("index.html"), &copy))?;
     }
-    refuse_inline_scripts(&dist)?;
+    judge_pages(&dist)?;
     report_sizes(&dist)
 }
 
@@ -49,14 +50,19 @@ pub fn fetch(place: &Place) -> Result {
     shell::run(&mut fetch, "cargo could not fetch the dependencies; check the network and rerun")
 }
 
-/// The server's content policy runs no script that stands in the page itself.
-fn refuse_inline_scripts(dist: &Path) -> Result {
+/// The content policy runs no script that stands in the page itself, and every page carries that policy.
+fn judge_pages(dist: &Path) -> Result {
     for page in files(dist)?.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "html")) {
         let text = doing("read", &page, fs::read_to_string(&page))?;
+        let name = page.strip_prefix(dist).unwrap_or(&page).display();
+        if !text.contains(&format!("http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY_POLICY}\"")) {
+            return fail(format!(
+                "{name} does not carry the content policy of src/bin/task/server.rs as a meta element"
+            ));
+        }
         let inline =
             text.split("<script").skip(1).any(|rest| !rest.split('>').next().unwrap_or_default().contains("src="));
         if inline {
-            let name = page.strip_prefix(dist).unwrap_or(&page).display();
             return fail(format!(
                 "{name} has an inline script, which the content policy blocks; move it to a file in www/"
             ));

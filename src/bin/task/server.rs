@@ -9,8 +9,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What the page may load and run. Inline styles on elements carry bar widths and colours; nothing else is inline.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
+/// What the page may load and run. Inline styles on elements carry bar widths and colours; nothing else is inline. Every
+/// page says the same of itself, for hosts that send no such header.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; \
     form-action 'none'";
 
@@ -152,6 +153,8 @@ impl Reply {
         }
         head += &format!("Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n");
         head += "X-Content-Type-Options: nosniff\r\nCache-Control: no-cache\r\n";
+        // Other pages load the element for figures as a module; everything here is public.
+        head += "Access-Control-Allow-Origin: *\r\n";
         head += if keep { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" };
         stream.write_all(head.as_bytes())?;
         if !with_body || self.status == 304 {
@@ -318,7 +321,13 @@ mod tests {
         let answer = get("file", "/a.wasm?v=1", "");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         for header in
-            ["Content-Type: application/wasm", "Content-Length: 10", "ETag: \"", "script-src 'self' 'wasm-unsafe-eval'"]
+            [
+                "Content-Type: application/wasm",
+                "Content-Length: 10",
+                "ETag: \"",
+                "script-src 'self' 'wasm-unsafe-eval'",
+                "Access-Control-Allow-Origin: *",
+            ]
         {
             assert!(answer.contains(header), "{header} in {answer}");
         }

@@ -48,7 +48,8 @@ impl Store {
         self.open(self.experiment.with_untracked(|experiment| experiment.model.clone()));
     }
 
-    fn client(self) -> Client {
+    /// The line to the engine.
+    pub(in crate::ui) fn client(self) -> Client {
         self.client.get_value()
     }
 

@@ -3,6 +3,7 @@
 use super::Store;
 use crate::experiment::Experiment;
 use crate::experiment::link::{self, Opened};
+use crate::ui::embed;
 use gloo::events::EventListener;
 use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
@@ -55,6 +56,8 @@ fn read_address() -> Result<Opened, String> {
 }
 
 fn put(hash: &str, over: bool) {
+    // The back button belongs to the page that holds a figure.
+    let over = over || embed::framed();
     let Ok(history) = window().history() else { return };
     let (state, title) = (JsValue::NULL, "");
     // A browser may refuse in a sandboxed frame; the experiment on screen is unaffected.
