@@ -1,7 +1,7 @@
 // rms_norm: divides each row by its root mean square.
 //
 // Computes  y = x / √(mean(x²) + epsilon) · gain
-// Reads     x [R,M]   gain [M]
+// Reads     x [R,M]   affine: gain [M]
 // Writes    y [R,M]
 // Grid      x rows; LANES
 // Twin      src/model/text.rs
@@ -14,7 +14,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [R,M]
-@group(0) @binding(2) var<storage, read> gain: array<f32>; // [M]
+@group(0) @binding(2) var<storage, read> affine: array<f32>; // [M]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [R,M]
 
 @compute @workgroup_size(LANES)
@@ -27,6 +27,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let mean = reduce(lane, part).sum / f32(shape.width);
     let factor = 1.0 / sqrt(mean + shape.epsilon);
     for (var m = lane; m < shape.width; m += LANES) {
-        y[start + m] = x[start + m] * factor * gain[m];
+        y[start + m] = x[start + m] * factor * affine[m];
     }
 }

@@ -1,7 +1,7 @@
 // matmul: rows of activations times a weight matrix, plus bias, and what is done with the product.
 //
 // Computes  y = x·w + b; the slots say how x and w lie and where y goes
-// Reads     x [R,I]   w [I,C]   b [C], zeros where a layer has none
+// Reads     x [R,I]   w [I,C]   b, of which [C] from b_first on
 // Writes    what the store slot declares
 // Grid      x tiles of columns, y tiles of rows; 16 × 8, each invocation 4 × 4 entries
 // Twin      src/model/text.rs
@@ -16,12 +16,15 @@ struct Shape {
     heads: u32,
     kv_heads: u32,
     width: u32,
+    b_first: u32,
+    step: u32,
+    gap: u32,
+    stride: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [R,I]
-@group(0) @binding(2) var<storage, read> w: array<f32>; // [I,C]
-@group(0) @binding(3) var<storage, read> b: array<f32>; // [C]
+@group(0) @binding(2) var<storage, read> b: array<f32>;
 
 const TILE_ROWS: u32 = 32u;
 const TILE_COLUMNS: u32 = 64u;
@@ -39,11 +42,11 @@ fn x_at(row: u32, i: u32) -> f32 {
     return x[load(row, i)];
 }
 
-fn w_at(i: u32, column: u32) -> f32 {
+fn w_at(i: u32, column: u32) -> vec4<f32> {
     if (i >= shape.inner || column >= shape.columns) {
-        return 0.0;
+        return vec4<f32>();
     }
-    return w[weight(i, column)];
+    return weight_four(i, column);
 }
 
 fn finish(row: u32, column: u32, sum: vec4<f32>) {
@@ -52,7 +55,7 @@ fn finish(row: u32, column: u32, sum: vec4<f32>) {
     }
     var y = sum;
     for (var c = 0u; c < 4u && column + c < shape.columns; c++) {
-        y[c] += b[column + c];
+        y[c] = y[c] * scale(column + c) + b[shape.b_first + column + c];
     }
     store(row, column, y);
 }
@@ -77,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         for (var n = lane; n < TILE_INNER * TILE_COLUMNS / 4u; n += GROUP) {
             let i = start + n / (TILE_COLUMNS / 4u);
             let at = first_column + n % (TILE_COLUMNS / 4u) * 4u;
-            tile_w[n] = vec4<f32>(w_at(i, at), w_at(i, at + 1u), w_at(i, at + 2u), w_at(i, at + 3u));
+            tile_w[n] = w_at(i, at);
         }
         workgroupBarrier();
         for (var i = 0u; i < TILE_INNER; i++) {

@@ -14,7 +14,11 @@
 //! behind it, on the GPU from its cache, on the processor from its own. When the GPU fails, the processor reads the tokens
 //! so far and goes on; since a draw depends on seed and position alone, the continuation is the same.
 
+#[cfg(feature = "gpu")]
+use super::runner::is_failure;
 use super::{Engine, Forward, Request};
+#[cfg(feature = "gpu")]
+use crate::gpu::decode::{Decode, Done, Drawn};
 use crate::hook::{HookPoint, Selection, Site};
 use crate::mechanism::Stack;
 use crate::model::Seen;
@@ -23,12 +27,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
-/// On the processor a burst ends with the token that passes this time, two frames.
+/// A burst is made for this time, two frames: what a visitor sees as flowing, and what a stop may cost at most.
 const BURST_MILLIS: f32 = 33.0;
 
 /// A continuation under way.
 pub struct Generation {
-    stack: Stack,
+    pub(super) stack: Stack,
     seed: u64,
     sampler: Sampler,
     /// Tokens of the prompt, then those drawn.
@@ -43,6 +47,9 @@ pub struct Generation {
 enum On {
     /// The burn model; logits behind the last token, where they are known already.
     Processor(Box<Seen>, Option<Vec<f32>>),
+    /// The WGSL engine, and how many tokens the next burst may have.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<Decode>, usize),
 }
 
 /// Tokens that came together.
@@ -118,9 +125,12 @@ impl Engine {
     ) -> Result<Generation> {
         let sampler = Sampler::new(sampling)?;
         self.runner.cpu.check_tokens(prompt, 0)?;
-        let start = Instant::now();
         let stack = self.measured(stack, seed).await?;
-        let on = self.on_processor(&stack, seed, prompt)?;
+        let start = Instant::now();
+        let on = match self.on_gpu(&stack, seed, &sampler, prompt).await? {
+            Some(on) => on,
+            None => self.on_processor(&stack, seed, prompt)?,
+        };
         let prompt_millis = start.elapsed().as_secs_f32() * 1e3;
         let (tokens, length) = (prompt.to_vec(), prompt.len());
         Ok(Generation { stack, seed, sampler, tokens, prompt: length, prompt_millis, end: None, on })
@@ -135,7 +145,14 @@ impl Engine {
         let start = Instant::now();
         let millis = || start.elapsed().as_secs_f32() * 1e3;
         let first = generation.tokens.len();
-        while generation.end.is_none() && generation.tokens.len() < first + most {
+        #[cfg(feature = "gpu")]
+        if generation.end.is_none() && most > 0 {
+            self.burst_on_gpu(generation, most).await?;
+        }
+        while matches!(generation.on, On::Processor(..))
+            && generation.end.is_none()
+            && generation.tokens.len() < first + most
+        {
             self.step_on_processor(generation).await?;
             if millis() > BURST_MILLIS {
                 break;
@@ -143,6 +160,62 @@ impl Engine {
         }
         let tokens = generation.tokens.get(first..).unwrap_or(&[]).to_vec();
         Ok(Burst { tokens, millis: millis(), end: generation.end })
+    }
+
+    /// The GPU with the prompt in its cache; `None` where there is none, where it has just failed, and where the stack
+    /// decodes on the processor only.
+    #[cfg(feature = "gpu")]
+    async fn on_gpu(&mut self, stack: &Stack, seed: u64, sampler: &Sampler, prompt: &[u32]) -> Result<Option<On>> {
+        let Some(gpu) = &self.runner.gpu else { return Ok(None) };
+        let begun = async {
+            let mut decode = gpu.decode(stack.clone(), seed).await?;
+            decode.read(prompt, prompt.len(), sampler).await?;
+            Ok(Some(On::Gpu(Box::new(decode), 1)))
+        };
+        match begun.await {
+            Err(Error::Unsupported { .. }) => Ok(None),
+            Err(error) if is_failure(&error) => {
+                self.runner.give_up(&error);
+                Ok(None)
+            }
+            begun => begun,
+        }
+    }
+
+    /// This build has no GPU engine.
+    #[cfg(not(feature = "gpu"))]
+    async fn on_gpu(&mut self, _: &Stack, _: u64, _: &Sampler, _: &[u32]) -> Result<Option<On>> {
+        Ok(None)
+    }
+
+    /// One burst on the GPU. When the GPU fails, or its numbers do, the processor stands ready afterwards.
+    #[cfg(feature = "gpu")]
+    async fn burst_on_gpu(&mut self, generation: &mut Generation, most: usize) -> Result<()> {
+        let Generation { stack, seed, tokens, end, on, .. } = generation;
+        let On::Gpu(decode, able) = on else { return Ok(()) };
+        let start = Instant::now();
+        let error = match decode.burst(most.min(*able)).await {
+            Ok(Drawn { tokens: drawn, done }) => {
+                // As many as the last burst shows to fit the time, at most twice as many.
+                let each = start.elapsed().as_secs_f32() * 1e3 / drawn.len().max(1) as f32;
+                *able = ((BURST_MILLIS / each) as usize).clamp(1, 2 * drawn.len().max(1));
+                tokens.extend(drawn);
+                match done {
+                    Some(Done::Fault) => match self.not_finite(stack, *seed, tokens).await {
+                        Ok(problem) => return Err(problem),
+                        Err(error) => error,
+                    },
+                    Some(Done::Full) => return Ok(*end = Some(End::Full { context: decode.room() })),
+                    Some(Done::Document) => return Ok(*end = Some(End::Document)),
+                    None => return Ok(()),
+                }
+            }
+            Err(error) if is_failure(&error) => error,
+            Err(error) => return Err(error),
+        };
+        self.runner.give_up(&error);
+        *on = On::Processor(Box::default(), None);
+        Ok(())
     }
 
     fn on_processor(&self, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<On> {
@@ -158,13 +231,16 @@ impl Engine {
             *end = Some(End::Full { context: self.config.context });
             return Ok(());
         }
-        let On::Processor(seen, known) = on;
+        #[cfg_attr(not(feature = "gpu"), expect(irrefutable_let_patterns))]
+        let On::Processor(seen, known) = on else {
+            return Err(Error::Internal("a continuation on the GPU came to the processor".into()));
+        };
         let logits = match known.take() {
             Some(logits) => logits,
             None => self.runner.cpu.decode(seen, stack, *seed, tokens)?,
         };
         if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(self.not_finite(stack, *seed, tokens).await);
+            return Err(self.not_finite(stack, *seed, tokens).await?);
         }
         let next = sampler.pick(&logits, tokens.len());
         match self.config.ends(next) {
@@ -175,18 +251,23 @@ impl Engine {
     }
 
     /// Where numbers stopped being finite: one more pass that looks at the residual stream of every layer.
-    async fn not_finite(&mut self, stack: &Stack, seed: u64, tokens: &[u32]) -> Error {
-        let wants = Selection::sites(&[Site::ResidPre, Site::ResidPost]);
-        let captures = match self.runner.cpu.forward(Request { tokens, stack, seed, wants }).await {
-            Ok(pass) => pass.captures,
-            Err(error) => return error,
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when they are finite on the processor, so that the GPU alone is wrong.
+    async fn not_finite(&mut self, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<Error> {
+        let wants = Selection::sites(&[Site::ResidPre, Site::ResidPost, Site::Logits]);
+        let captures = self.runner.cpu.forward(Request { tokens, stack, seed, wants }).await?.captures;
+        let after = |layer| HookPoint::new(layer, Site::ResidPost);
+        let points = [HookPoint::new(0, Site::ResidPre)].into_iter().chain((0..self.config.layers).map(after));
+        let infinite = |at: &HookPoint| {
+            captures.values.get(at).is_some_and(|array| array.data.iter().any(|value| !value.is_finite()))
         };
-        let points = [HookPoint::new(0, Site::ResidPre)].into_iter();
-        let mut points = points.chain((0..self.config.layers).map(|layer| HookPoint::new(layer, Site::ResidPost)));
-        let bad =
-            |at: &HookPoint| captures.values.get(at).is_some_and(|x| x.data.iter().any(|value| !value.is_finite()));
-        let tensor = points.find(bad).unwrap_or(HookPoint::new(0, Site::Logits)).to_string();
-        let problem = format!("is the first that is not finite after {} tokens; generation stops", tokens.len());
-        Error::Tensor { file: "model".into(), tensor, problem }
+        match points.chain([HookPoint::new(0, Site::Logits)]).find(infinite) {
+            Some(at) => {
+                let problem = format!("is the first that is not finite, {} tokens in; generation stops", tokens.len());
+                Ok(Error::Tensor { file: "model".into(), tensor: at.to_string(), problem })
+            }
+            None => Err(Error::Gpu { problem: "a logit is not finite that is finite on the processor".into() }),
+        }
     }
 }

@@ -47,6 +47,7 @@ impl Runner {
         if let Some(gpu) = &mut self.gpu {
             match gpu.head_maps(&request, layer, head).await {
                 Err(error) if is_failure(&error) => self.give_up(&error),
+                Err(crate::Error::Unsupported { .. }) => {}
                 answer => return answer.map(|maps| [maps.scores, maps.pattern, maps.slot.unwrap_or_default()]),
             }
         }
@@ -74,7 +75,7 @@ impl Runner {
 
     /// A GPU that fails (lost, out of memory, a kernel refused) is given up for good.
     #[cfg(feature = "gpu")]
-    fn give_up(&mut self, error: &crate::Error) {
+    pub fn give_up(&mut self, error: &crate::Error) {
         self.failed = Some(error.to_string());
         self.gpu = None;
     }
@@ -82,7 +83,7 @@ impl Runner {
 
 /// Whether the device failed, rather than the request.
 #[cfg(feature = "gpu")]
-fn is_failure(error: &crate::Error) -> bool {
+pub(super) fn is_failure(error: &crate::Error) -> bool {
     matches!(error, crate::Error::Gpu { .. } | crate::Error::Kernel { .. })
 }
 
@@ -94,6 +95,8 @@ impl Forward for Runner {
             let again = Request { wants: request.wants.clone(), ..request };
             match gpu.forward(again).await {
                 Err(error) if is_failure(&error) => self.give_up(&error),
+                // A stack without a GPU twin runs on the processor; the next one may have one.
+                Err(crate::Error::Unsupported { .. }) => {}
                 answer => return answer,
             }
         }

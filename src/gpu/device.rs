@@ -131,6 +131,13 @@ impl Device {
         Ok(made)
     }
 
+    /// Runs `work` without asking what it caused: the next call that asks reports it. For what runs for every token, where
+    /// the answer would cost more than the work.
+    pub(super) fn unscoped<T>(&self, work: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T) -> Result<T> {
+        self.check()?;
+        Ok(work(&self.device, &self.queue))
+    }
+
     /// Runs `work` at once; what it caused on the device is known when the verdict has been awaited.
     fn begin<T>(&self, work: impl FnOnce(&wgpu::Device, &wgpu::Queue) -> T) -> (T, Verdict) {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -178,7 +185,7 @@ impl Device {
     }
 
     /// The values of a buffer that was made for reading, once all submitted work is done.
-    pub(super) async fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>> {
+    pub(super) async fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<T>> {
         let (sender, arrival) = signal();
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| sender.send(result));
         // On the web this does nothing and the browser calls back; natively nothing happens without it.

@@ -1,7 +1,7 @@
 //! Running plans: buffers and bind groups that are kept, one encoder, one compute pass, one submit, one readback.
 
 use super::device::{Compiled, Device};
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Read, Step};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -89,6 +89,63 @@ impl Ready {
         &self.buffers
     }
 
+    /// Writes `words` into a buffer from word `first` on.
+    pub(super) fn write(&self, device: &Device, name: &str, first: usize, words: &[u32]) -> Result<()> {
+        let Some(buffer) = self.buffers.get(name) else {
+            return Err(Error::Internal(format!("a plan has no buffer {name}")));
+        };
+        device.unscoped(|_, queue| queue.write_buffer(buffer, first as u64 * 4, bytemuck::cast_slice(words)))
+    }
+
+    /// Writes the shape uniforms of `plan`, whose steps then run by [`Ready::submit`].
+    pub(super) fn settle(&self, device: &Device, plan: &Plan) -> Result<()> {
+        let shapes = self.shapes_of(plan)?;
+        device.unscoped(|_, queue| queue.write_buffer(&self.shapes, 0, bytemuck::cast_slice(&shapes)))
+    }
+
+    /// Runs these steps of `plan` in one pass, copies `reads` to `staging` one after the other, in one submit; makes no
+    /// object that lives on.
+    pub(super) fn submit(
+        &self,
+        device: &Device,
+        plan: &Plan,
+        steps: impl Iterator<Item = usize>,
+        reads: &[Read],
+        staging: &wgpu::Buffer,
+    ) -> Result<()> {
+        device.unscoped(|device, queue| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for index in steps {
+                if let (Some(step), Some((compiled, group))) = (plan.steps.get(index), self.steps.get(index)) {
+                    pass.set_pipeline(&compiled.pipeline);
+                    pass.set_bind_group(0, group, &[]);
+                    pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                }
+            }
+            drop(pass);
+            self.copy(&mut encoder, reads, staging);
+            queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Copies parts of the plan's buffers to `staging`, one after the other.
+    fn copy(&self, encoder: &mut wgpu::CommandEncoder, reads: &[Read], staging: &wgpu::Buffer) {
+        let mut place = 0;
+        for read in reads {
+            let (first, bytes) = (read.first as u64 * 4, read.words as u64 * 4);
+            if let Some(buffer) = self.buffers.get(&read.buffer) {
+                encoder.copy_buffer_to_buffer(buffer, first, staging, place, bytes);
+            }
+            place += bytes;
+        }
+    }
+
+    /// Gives the memory of every buffer back now, not when someone collects it.
+    pub(super) fn destroy(&self) {
+        self.buffers.values().chain([&self.shapes]).chain(&self.staging).for_each(wgpu::Buffer::destroy);
+    }
+
     /// Writes `uploads`, runs every step of `plan` and returns what it reads, in its order.
     pub(super) async fn run(
         &mut self,
@@ -119,14 +176,7 @@ impl Ready {
                     pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
                 }
                 drop(pass);
-                let mut place = 0;
-                for read in &plan.reads {
-                    if let Some(buffer) = this.buffers.get(&read.buffer) {
-                        let (first, bytes) = (read.first as u64 * 4, read.words as u64 * 4);
-                        encoder.copy_buffer_to_buffer(buffer, first, &staging, place, bytes);
-                    }
-                    place += read.words as u64 * 4;
-                }
+                this.copy(&mut encoder, &plan.reads, &staging);
                 queue.submit([encoder.finish()]);
                 staging
             })
@@ -134,7 +184,7 @@ impl Ready {
         let values = if total == 0 { Vec::new() } else { device.read(&staging, total as u64 * 4).await? };
         self.staging = Some(staging);
         let mut rest = values.as_slice();
-        let split = |read: &super::plan::Read| {
+        let split = |read: &Read| {
             let (these, others) = rest.split_at_checked(read.words).unwrap_or((rest, &[]));
             rest = others;
             these.to_vec()
@@ -165,12 +215,12 @@ fn shape_word(step: &Step, member: &str) -> Result<u32> {
 }
 
 /// Uploads what stays on the device.
-pub(super) async fn upload(device: &Device, arrays: &BTreeMap<String, Vec<f32>>) -> Result<Buffers> {
+pub(super) async fn upload(device: &Device, arrays: &BTreeMap<String, Vec<u32>>) -> Result<Buffers> {
     for (name, values) in arrays {
         fits(device, name, values.len())?;
     }
     let work = |device: &wgpu::Device, queue: &wgpu::Queue| {
-        let make = |(name, values): (&String, &Vec<f32>)| {
+        let make = |(name, values): (&String, &Vec<u32>)| {
             let made = buffer(device, name, values.len(), STORAGE);
             queue.write_buffer(&made, 0, bytemuck::cast_slice(values));
             (name.clone(), made)
@@ -189,6 +239,12 @@ fn fits(device: &Device, name: &str, words: usize) -> Result<()> {
     let problem =
         format!("{name} needs {bytes} bytes and this device binds {most}; use a shorter prompt or the CPU engine");
     Err(Error::Gpu { problem })
+}
+
+/// A buffer that results are read from.
+pub(super) async fn staging(device: &Device, words: usize) -> Result<wgpu::Buffer> {
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    device.scoped(|device, _| buffer(device, "staging", words, usage)).await
 }
 
 fn buffer(device: &wgpu::Device, name: &str, words: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {

@@ -1,4 +1,9 @@
-//! Weights as the kernels want them: queries, keys and values side by side, gate and linear part in turn.
+//! Weights as the kernels want them.
+//!
+//! Queries, keys and values stand side by side in one matrix, gate and linear part of a feed-forward column by column in
+//! turn, and entries of a head that rotate together next to each other. Rows of matrices are padded to whole vectors of
+//! four. What a product adds stands behind what its norm needs, in one small buffer: gains, biases of the norm, biases of
+//! the product ([`first_bias`]). Prefill, decode and captures read the same buffers.
 
 use crate::Result;
 use crate::hook::Array;
@@ -6,72 +11,147 @@ use crate::model::config::{Config, Norm, Pairing, Positions};
 use crate::model::weights::Weights;
 use std::collections::BTreeMap;
 
-/// Name of a buffer of zeros, as long as the longest bias: what stands for a bias that a model does not have.
+/// Name of a buffer with a zero: what stands for the positions of a family that rotates.
 pub const ZEROS: &str = "zeros";
 /// Name of the table of rotations (cos, sin) [positions,D/2].
 pub const TURNS: &str = "turns";
 
-/// Every array that stays on the device, by buffer.
+/// How matrices are stored on the device. Sums are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// As they are.
+    #[default]
+    F32,
+    /// Half precision: exact for a model that was stored so, and half of the bytes.
+    F16,
+    /// Bytes, with the largest absolute weight of each output as its scale: a quarter of the bytes, and another model.
+    I8,
+}
+
+impl Format {
+    /// Half precision where that changes no weight, f32 elsewhere.
+    pub fn lossless(weights: &Weights) -> Self {
+        let exact = |value: &f32| half::f16::from_f32(*value).to_f32() == *value;
+        let matrices = weights.0.values().filter(|array| array.shape.len() == 2);
+        if matrices.flat_map(|array| &array.data).all(exact) { Format::F16 } else { Format::F32 }
+    }
+
+    /// The piece that reads it.
+    pub fn piece(self) -> &'static str {
+        match self {
+            Format::F32 => "format_f32",
+            Format::F16 => "format_f16",
+            Format::I8 => "format_i8",
+        }
+    }
+}
+
+/// Whether an output of a matrix is one of its rows.
+#[derive(Clone, Copy, PartialEq)]
+enum Outputs {
+    Columns,
+    Rows,
+}
+
+/// Every array that stays on the device, by buffer, as 32-bit words.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] when a weight is missing.
-pub fn resident(config: &Config, weights: &Weights, positions: usize) -> Result<BTreeMap<String, Vec<f32>>> {
+pub fn resident(
+    config: &Config,
+    weights: &Weights,
+    positions: usize,
+    format: Format,
+) -> Result<BTreeMap<String, Vec<u32>>> {
     let mut list = BTreeMap::new();
-    let mut put = |name: String, values: Vec<f32>| list.insert(name, values);
-    let copy = |name: &str| Result::Ok(weights.get(name)?.data.clone());
-
-    put("embed".into(), copy("embed")?);
+    let get = |name: &str| weights.get(name);
+    let matrix = |list: &mut BTreeMap<_, _>, name: String, values: &[f32], width: usize, outputs: Outputs| {
+        list.insert(name, packed(values, width, outputs, format));
+    };
+    let (m, hd) = (config.width, config.heads * config.head_width);
+    matrix(&mut list, "embed".into(), &get("embed")?.data, m, Outputs::Rows);
     if !config.tied {
-        put("unembed".into(), copy("unembed")?);
-    }
-    match config.positions {
-        Positions::Learned => {
-            put("positions".into(), copy("positions")?);
-        }
-        Positions::Rotary { theta, .. } => {
-            put(TURNS.into(), turns(theta, config.head_width, positions));
-        }
-    }
-    let norms = (0..config.layers).flat_map(|layer| [format!("blocks.{layer}.ln1"), format!("blocks.{layer}.ln2")]);
-    for norm in norms.chain(["ln_final".into()]) {
-        put(format!("{norm}.w"), copy(&format!("{norm}.w"))?);
-        if config.norm == Norm::Layer {
-            put(format!("{norm}.b"), copy(&format!("{norm}.b"))?);
-        }
+        matrix(&mut list, "unembed".into(), &get("unembed")?.data, config.vocabulary, Outputs::Columns);
     }
     for layer in 0..config.layers {
         let (attn, ffn) = (format!("blocks.{layer}.attn"), format!("blocks.{layer}.ffn"));
-        let get = |part: &str, name: &str| weights.get(&format!("{part}.{name}"));
-        put(format!("{attn}.w_qkv"), beside(&[get(&attn, "w_q")?, get(&attn, "w_k")?, get(&attn, "w_v")?]));
-        put(format!("{attn}.w_o"), get(&attn, "w_o")?.data.clone());
-        if config.attention_bias {
-            put(format!("{attn}.b_qkv"), beside(&[get(&attn, "b_q")?, get(&attn, "b_k")?, get(&attn, "b_v")?]));
-            put(format!("{attn}.b_o"), get(&attn, "b_o")?.data.clone());
-        }
-        put(format!("{ffn}.w_out"), get(&ffn, "w_out")?.data.clone());
-        let inner = |gate: &str, linear: &str| {
-            Result::Ok(match config.gated {
-                true => in_turn(get(&ffn, gate)?, get(&ffn, linear)?),
-                false => get(&ffn, linear)?.data.clone(),
-            })
+        let part = |part: &str, name: &str| get(&format!("{part}.{name}"));
+        let order = |array: &Array| in_pairs(config, array);
+        let qkv = [order(part(&attn, "w_q")?), order(part(&attn, "w_k")?), part(&attn, "w_v")?.data.clone()];
+        let width = hd + 2 * config.kv_heads * config.head_width;
+        matrix(&mut list, format!("{attn}.w_qkv"), &beside(&qkv, m), width, Outputs::Columns);
+        matrix(&mut list, format!("{attn}.w_o"), &part(&attn, "w_o")?.data, m, Outputs::Columns);
+        let inner = match config.gated {
+            true => in_turn(&part(&ffn, "w_gate")?.data, &part(&ffn, "w_in")?.data),
+            false => part(&ffn, "w_in")?.data.clone(),
         };
-        put(format!("{ffn}.w_inner"), inner("w_gate", "w_in")?);
-        if config.ffn_bias {
-            put(format!("{ffn}.b_inner"), inner("b_gate", "b_in")?);
-            put(format!("{ffn}.b_out"), get(&ffn, "b_out")?.data.clone());
-        }
+        let width = inner.len() / m;
+        matrix(&mut list, format!("{ffn}.w_inner"), &inner, width, Outputs::Columns);
+        matrix(&mut list, format!("{ffn}.w_out"), &part(&ffn, "w_out")?.data, m, Outputs::Columns);
     }
-    let qkv = (config.heads + 2 * config.kv_heads) * config.head_width;
-    let longest = config.vocabulary.max(2 * config.ffn).max(config.width).max(qkv);
-    put(ZEROS.into(), vec![0.0; longest]);
+    let vectors = vectors(config, weights, positions)?;
+    list.extend(vectors.into_iter().map(|(name, values)| (name, bytemuck::cast_slice(&values).to_vec())));
     Ok(list)
 }
 
-/// Step between the first entries of two pairs, and gap between the entries of one.
-pub fn pairing(pairing: Pairing, width: usize) -> [usize; 2] {
-    match pairing {
-        Pairing::Half => [1, width / 2],
-        Pairing::Adjacent => [2, 1],
+/// What is not a matrix of products: affine buffers, positions, rotations.
+fn vectors(config: &Config, weights: &Weights, positions: usize) -> Result<BTreeMap<String, Vec<f32>>> {
+    let mut list = BTreeMap::new();
+    let copy = |name: &str| Result::Ok(weights.get(name)?.data.clone());
+    let norm = |name: &str| {
+        let mut both = copy(&format!("{name}.w"))?;
+        if config.norm == Norm::Layer {
+            both.extend(copy(&format!("{name}.b"))?);
+        }
+        Result::Ok(both)
+    };
+    list.insert(ZEROS.into(), vec![0.0]);
+    match config.positions {
+        Positions::Learned => list.insert("positions".into(), copy("positions")?),
+        Positions::Rotary { theta, .. } => list.insert(TURNS.into(), turns(theta, config.head_width, positions)),
+    };
+    for layer in 0..config.layers {
+        let (attn, ffn) = (format!("blocks.{layer}.attn"), format!("blocks.{layer}.ffn"));
+        let get = |part: &str, name: &str| weights.get(&format!("{part}.{name}"));
+        let qkv = match config.attention_bias {
+            true => {
+                let order = |array: &Array| in_pairs(config, array);
+                beside(&[order(get(&attn, "b_q")?), order(get(&attn, "b_k")?), get(&attn, "b_v")?.data.clone()], 1)
+            }
+            false => vec![0.0; (config.heads + 2 * config.kv_heads) * config.head_width],
+        };
+        let inner = match (config.ffn_bias, config.gated) {
+            (true, true) => in_turn(&get(&ffn, "b_gate")?.data, &get(&ffn, "b_in")?.data),
+            (true, false) => get(&ffn, "b_in")?.data.clone(),
+            (false, gated) => vec![0.0; config.ffn * (1 + usize::from(gated))],
+        };
+        let bias = |there: bool, part: &str, name: &str| match there {
+            true => copy(&format!("{part}.{name}")),
+            false => Ok(vec![0.0; config.width]),
+        };
+        list.insert(format!("{attn}.a_qkv"), [norm(&format!("blocks.{layer}.ln1"))?, qkv].concat());
+        list.insert(format!("{attn}.a_o"), bias(config.attention_bias, &attn, "b_o")?);
+        list.insert(format!("{ffn}.a_inner"), [norm(&format!("blocks.{layer}.ln2"))?, inner].concat());
+        list.insert(format!("{ffn}.a_out"), bias(config.ffn_bias, &ffn, "b_out")?);
+    }
+    list.insert("a_head".into(), [norm("ln_final")?, vec![0.0; config.vocabulary]].concat());
+    Ok(list)
+}
+
+/// Where the biases of a product that follows a norm begin in its affine buffer.
+pub fn first_bias(config: &Config) -> usize {
+    match config.norm {
+        Norm::Layer => 2 * config.width,
+        Norm::Rms => config.width,
+    }
+}
+
+/// Step between the first entries of two pairs that rotate together, and gap between the entries of one.
+pub fn pairing(config: &Config) -> [usize; 2] {
+    match config.positions {
+        Positions::Rotary { pairing: Pairing::Half, .. } => [1, config.head_width / 2],
+        // Without rotation entries stay where they are.
+        Positions::Rotary { pairing: Pairing::Adjacent, .. } | Positions::Learned => [2, 1],
     }
 }
 
@@ -85,20 +165,65 @@ fn turns(theta: f64, width: usize, positions: usize) -> Vec<f32> {
     (0..positions * pairs).flat_map(turn).collect()
 }
 
-/// Matrices of equal height, or vectors, side by side.
-fn beside(parts: &[&Array]) -> Vec<f32> {
-    let rows = |array: &Array| if array.shape.len() == 2 { array.shape[0] } else { 1 };
-    let height = parts.first().map_or(0, |array| rows(array));
-    let row = |index: usize| parts.iter().flat_map(move |array| row_of(array, index, height));
+/// Columns of queries or keys, or their biases, with the entries of each pair side by side.
+fn in_pairs(config: &Config, array: &Array) -> Vec<f32> {
+    let [step, gap] = pairing(config);
+    let place = |entry: usize| entry / 2 * step + entry % 2 * gap;
+    let head = |head: &[f32]| (0..head.len()).map(|entry| head[place(entry)]).collect::<Vec<_>>();
+    array.data.chunks(config.head_width).flat_map(head).collect()
+}
+
+/// Matrices of equal height side by side.
+fn beside(parts: &[Vec<f32>], height: usize) -> Vec<f32> {
+    let row = |index: usize| {
+        parts.iter().flat_map(move |part| {
+            let width = part.len() / height.max(1);
+            part.get(index * width..(index + 1) * width).unwrap_or(&[])
+        })
+    };
     (0..height).flat_map(row).copied().collect()
 }
 
-fn row_of(array: &Array, row: usize, height: usize) -> &[f32] {
-    let width = array.data.len() / height.max(1);
-    array.data.get(row * width..(row + 1) * width).unwrap_or(&[])
+/// Two arrays of one shape, entry by entry in turn.
+fn in_turn(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).flat_map(|(a, b)| [*a, *b]).collect()
 }
 
-/// Two arrays of one shape, entry by entry in turn.
-fn in_turn(a: &Array, b: &Array) -> Vec<f32> {
-    a.data.iter().zip(&b.data).flat_map(|(a, b)| [*a, *b]).collect()
+/// A matrix in rows of `width` as the words of a format.
+fn packed(values: &[f32], width: usize, outputs: Outputs, format: Format) -> Vec<u32> {
+    let rows = values.chunks(width.max(1));
+    let fours = |row: &[f32]| -> Vec<[f32; 4]> {
+        row.chunks(4).map(|four| std::array::from_fn(|c| four.get(c).copied().unwrap_or(0.0))).collect()
+    };
+    let half = |value: f32| u32::from(half::f16::from_f32(value).to_bits());
+    match format {
+        Format::F32 => rows.flat_map(fours).flatten().map(f32::to_bits).collect(),
+        Format::F16 => {
+            let two = |four: [f32; 4]| [half(four[0]) | half(four[1]) << 16, half(four[2]) | half(four[3]) << 16];
+            rows.flat_map(fours).flat_map(two).collect()
+        }
+        Format::I8 => {
+            let height = values.len() / width.max(1);
+            let output = |row: usize, column: usize| if outputs == Outputs::Rows { row } else { column };
+            let mut most = vec![0.0f32; if outputs == Outputs::Rows { height } else { width }];
+            for (index, value) in values.iter().enumerate() {
+                let scale = &mut most[output(index / width, index % width)];
+                *scale = scale.max(value.abs());
+            }
+            let byte = |row: usize, column: usize, value: f32| {
+                let scale = most.get(output(row, column)).copied().filter(|scale| *scale > 0.0);
+                let whole = scale.map_or(0.0, |scale| (value / scale * 127.0).round()) as i8;
+                u32::from(whole.cast_unsigned())
+            };
+            let word = |row: usize, place: usize, four: [f32; 4]| {
+                (0..4).map(|c| byte(row, 4 * place + c, four[c]) << (8 * c)).sum::<u32>()
+            };
+            let mut words = vec![1 + most.len() as u32];
+            words.extend(most.iter().map(|scale| scale.to_bits()));
+            for (row, values) in rows.enumerate() {
+                words.extend(fours(values).into_iter().enumerate().map(|(place, four)| word(row, place, four)));
+            }
+            words
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 mod engine;
 mod plain;
+mod structure;
 #[allow(dead_code, reason = "the browser needs the model, not its sizes")]
 #[path = "../native/tiny.rs"]
 mod tiny;

@@ -1,0 +1,225 @@
+//! Decoding on the GPU: cached equals uncached, and the draws are those of the processor.
+
+use super::{MODEL, device, small_models, stack, tokens, weights};
+use crate::model::{llama2c, nano_sort};
+use attnscope::engine::{Forward, Request};
+use attnscope::gpu::decode::{Decode, Done, Drawn, MOST_BURST};
+use attnscope::gpu::weights::Format;
+use attnscope::gpu::{Device, GpuModel};
+use attnscope::hook::Selection;
+use attnscope::mechanism::{ALL, Stack, laws};
+use attnscope::model::sample::{Sampler, Sampling};
+use attnscope::model::{Config, CpuModel, Seen, Weights};
+use pollster::block_on;
+use std::rc::Rc;
+
+fn sampler(sampling: Sampling) -> Sampler {
+    Sampler::new(sampling).expect("it makes sense")
+}
+
+/// Logits of every position from `prompt` on, one token at a time, against those of one pass over the whole sequence.
+fn assert_cached(name: &str, gpu: &mut GpuModel, stack: &Stack, sequence: &[u32], prompt: usize) {
+    let vocabulary = gpu.config().vocabulary;
+    let request = Request { tokens: sequence, stack, seed: 5, wants: Selection::default() };
+    let whole = block_on(gpu.forward(request)).expect("it runs").logits;
+    let mut decode = block_on(gpu.decode(stack.clone(), 5)).expect("it fits");
+    block_on(decode.read(sequence, prompt, &sampler(Sampling::default()))).expect("it reads");
+    for position in prompt - 1..sequence.len() - 1 {
+        let drawn = block_on(decode.burst(1)).expect("it runs");
+        assert_eq!(drawn, Drawn { tokens: vec![sequence[position + 1]], done: None }, "{name}");
+        let logits = block_on(decode.logits()).expect("it reads");
+        let excess = MODEL.excess(&logits, &whole.data[position * vocabulary..(position + 1) * vocabulary]);
+        assert!(excess <= 1.0, "{name}: logits at {position} deviate by {excess} times the tolerance");
+    }
+}
+
+#[test]
+fn cached_logits_are_those_of_the_whole_pass() {
+    let device = device();
+    for (name, config) in small_models() {
+        let weights = weights(&config);
+        for format in [Format::F32, Format::F16, Format::I8] {
+            let mut gpu = block_on(GpuModel::stored(device.clone(), &config, &weights, format)).expect("it fits");
+            let name = format!("{name}, {format:?}");
+            for (count, prompt) in [(9, 1), (20, 3), (70, 67)] {
+                assert_cached(&name, &mut gpu, &stack(&[]), &tokens(&config, count), prompt);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_mechanism_decodes_as_it_passes() {
+    let device = device();
+    let config = Config::llama(97, 48, 2, 6, 3, 56);
+    let mut gpu = block_on(GpuModel::new(device, &config, &weights(&config))).expect("it fits");
+    for mechanism in ALL.iter().filter(|mechanism| mechanism.wgsl.is_some()) {
+        for values in laws::corners(mechanism) {
+            let alone = Stack::alone(mechanism, values).expect("legal");
+            // What decodes on the processor only says so.
+            if block_on(gpu.decode(alone.clone(), 5)).is_err_and(|error| error.code() == "unsupported") {
+                continue;
+            }
+            assert_cached(mechanism.id, &mut gpu, &alone, &tokens(&config, 12), 4);
+        }
+    }
+    assert_cached(
+        "all at once",
+        &mut gpu,
+        &stack(&["alibi", "streaming_window", "attention_sink_operators"]),
+        &tokens(&config, 40),
+        9,
+    );
+}
+
+/// A continuation by the processor, and why it ended.
+fn expected(config: &Config, cpu: &CpuModel, stack: &Stack, prompt: &[u32], sampler: &Sampler, count: usize) -> Drawn {
+    let (mut seen, mut tokens) = (Seen::default(), prompt.to_vec());
+    let mut done = None;
+    while tokens.len() < prompt.len() + count && done.is_none() {
+        if tokens.len() == config.context {
+            done = Some(Done::Full);
+            break;
+        }
+        let next = sampler.pick(&cpu.decode(&mut seen, stack, 5, &tokens).expect("it decodes"), tokens.len());
+        match config.ends(next) {
+            true => done = Some(Done::Document),
+            false => tokens.push(next),
+        }
+    }
+    Drawn { tokens: tokens.split_off(prompt.len()), done }
+}
+
+/// A continuation by the GPU in bursts of these sizes, over and over.
+fn came(decode: &mut Decode, prompt: &[u32], sampler: &Sampler, count: usize, bursts: &[usize]) -> Drawn {
+    block_on(decode.read(prompt, prompt.len(), sampler)).expect("it reads");
+    let mut all = Drawn::default();
+    for burst in bursts.iter().cycle() {
+        let left = count - all.tokens.len();
+        if left == 0 || all.done.is_some() {
+            break;
+        }
+        let drawn = block_on(decode.burst((*burst).min(left))).expect("it runs");
+        all.tokens.extend(drawn.tokens);
+        all.done = drawn.done;
+    }
+    all
+}
+
+#[test]
+fn draws_are_those_of_the_processor() {
+    let device = device();
+    for (name, mut config) in small_models() {
+        config.eos = Some(3);
+        let weights = weights(&config);
+        let gpu = block_on(GpuModel::new(device.clone(), &config, &weights)).expect("it fits");
+        let cpu = CpuModel::new(&config, &weights).expect("it is whole");
+        let stack = stack(&["alibi"]);
+        let mut decode = block_on(gpu.decode(stack.clone(), 5)).expect("it fits");
+        let warm = Sampling { temperature: 0.8, seed: 7 << 33, ..Sampling::default() };
+        for (sampling, bursts) in [
+            (Sampling::default(), &[1, 5, 2][..]),
+            (warm, &[MOST_BURST]),
+            (Sampling { top_k: 5, ..warm }, &[3]),
+            (Sampling { top_p: 0.6, ..warm }, &[7]),
+            (Sampling { top_k: 40, top_p: 0.9, temperature: 1.3, seed: 1 }, &[4, 1]),
+        ] {
+            for (seed, prompt) in [(0, 1), (1, 6), (2, 30)] {
+                let sampler = sampler(Sampling { seed: sampling.seed + seed, ..sampling });
+                let prompt = tokens(&config, prompt);
+                let reference = expected(&config, &cpu, &stack, &prompt, &sampler, 60);
+                let drawn = came(&mut decode, &prompt, &sampler, 60, bursts);
+                assert_eq!(drawn, reference, "{name}: {sampling:?} behind {} tokens", prompt.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_context_and_a_document_end_a_burst_in_its_midst() {
+    let device = device();
+    let config = Config { context: 40, ..Config::llama(97, 48, 2, 6, 3, 56) };
+    let gpu = block_on(GpuModel::new(device.clone(), &config, &weights(&config))).expect("it fits");
+    let mut decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+    let greedy = sampler(Sampling::default());
+    let whole = came(&mut decode, &[5, 9, 2], &greedy, 100, &[MOST_BURST]);
+    assert_eq!((whole.tokens.len(), whole.done), (37, Some(Done::Full)));
+    // Asked again, it stays where it is.
+    assert_eq!(block_on(decode.burst(3)).expect("it runs"), Drawn { tokens: Vec::new(), done: Some(Done::Full) });
+    // A prompt that fills the context has no room for a token, one that is one shorter has room for one.
+    let long = tokens(&config, 40);
+    assert_eq!(came(&mut decode, &long, &greedy, 5, &[4]), Drawn { tokens: Vec::new(), done: Some(Done::Full) });
+    assert_eq!(came(&mut decode, &long[..39], &greedy, 5, &[4]).tokens.len(), 1);
+    // The first token that differs from those before it, as the end of a document.
+    let place = (1..37).find(|place| !whole.tokens[..*place].contains(&whole.tokens[*place])).expect("it varies");
+    let config = Config { eos: Some(whole.tokens[place]), ..config };
+    let gpu = block_on(GpuModel::new(device, &config, &weights(&config))).expect("it fits");
+    let mut decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+    let ended = came(&mut decode, &[5, 9, 2], &greedy, 100, &[MOST_BURST]);
+    assert_eq!(ended, Drawn { tokens: whole.tokens[..place].to_vec(), done: Some(Done::Document) });
+}
+
+#[test]
+fn a_number_that_is_not_finite_ends_a_burst() {
+    let config = Config::llama(97, 48, 2, 6, 3, 56);
+    let mut weights = weights(&config);
+    // A product beyond f32: infinite, then NaN in the norm.
+    for name in ["blocks.1.ffn.w_in", "blocks.1.ffn.w_out"] {
+        weights.0.get_mut(name).expect("it is there").data.iter_mut().for_each(|value| *value *= 1e30);
+    }
+    let gpu = block_on(GpuModel::new(device(), &config, &weights)).expect("it fits");
+    let mut decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+    let hot = Sampling { temperature: 1.0, top_k: 3, ..Sampling::default() };
+    for sampling in [Sampling::default(), hot] {
+        let drawn = came(&mut decode, &[5, 9, 2], &sampler(sampling), 9, &[4]);
+        assert_eq!(drawn, Drawn { tokens: Vec::new(), done: Some(Done::Fault) });
+    }
+}
+
+#[test]
+fn one_token_is_five_dispatches_per_layer_and_two() {
+    let device = device();
+    for (name, config) in small_models() {
+        let gpu = block_on(GpuModel::new(device.clone(), &config, &weights(&config))).expect("it fits");
+        let decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+        assert_eq!(decode.dispatches(), 5 * config.layers + 2, "{name}");
+    }
+}
+
+#[test]
+fn published_continuations_by_decoding_on_the_gpu() {
+    let Some(loaded) = llama2c::loaded() else { return };
+    let gpu = block_on(GpuModel::new(device(), &loaded.config, &loaded.weights)).expect("it fits");
+    let mut decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+    let mut ahead: Vec<u32> = Vec::new();
+    block_on(llama2c::check_generations(&loaded, async |tokens: &[u32]| {
+        // Asked for logits, answered from a burst: one-hot rows of what was drawn.
+        if !ahead.starts_with(tokens) || ahead.len() == tokens.len() {
+            if !ahead.is_empty() && tokens.starts_with(&ahead) {
+                ahead.extend(decode.burst(25).await?.tokens);
+            } else {
+                decode.read(tokens, tokens.len(), &sampler(Sampling::default())).await?;
+                ahead = [tokens, &decode.burst(25).await?.tokens].concat();
+            }
+        }
+        let mut row = vec![0.0; loaded.config.vocabulary];
+        row[ahead[tokens.len()] as usize] = 1.0;
+        Ok(row)
+    }));
+}
+
+#[test]
+fn the_sorting_model_sorts_by_decoding() {
+    let Some((config, weights)) = nano_sort::loaded() else { return };
+    sorts(device(), &config, &weights);
+}
+
+fn sorts(device: Rc<Device>, config: &Config, weights: &Weights) {
+    let gpu = block_on(GpuModel::new(device, config, weights)).expect("it fits");
+    let mut decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
+    for (prompt, sorted) in [([2, 0, 1, 1, 0, 2], [0, 0, 1, 1, 2]), ([1, 0, 2, 0, 0, 1], [0, 0, 0, 1, 1])] {
+        // The context of 11 leaves room for five of the six.
+        let drawn = came(&mut decode, &prompt, &sampler(Sampling::default()), 6, &[6]);
+        assert_eq!(drawn, Drawn { tokens: sorted.to_vec(), done: Some(Done::Full) });
+    }
+}

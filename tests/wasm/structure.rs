@@ -1,0 +1,100 @@
+//! What a token costs, counted at the browser's own interface: dispatches, passes, submits, objects made, bytes moved.
+
+use super::tiny;
+use attnscope::gpu::{Device, GpuModel};
+use attnscope::mechanism::Stack;
+use attnscope::model::Config;
+use attnscope::model::sample::{Sampler, Sampling};
+use js_sys::{Function, Reflect};
+use std::rc::Rc;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+/// Wraps the methods of WebGPU's prototypes once; the counts lie in `globalThis.counted`.
+const SHIM: &str = "
+    if (globalThis.counted) return;
+    const counted = globalThis.counted = {};
+    const add = (name, by) => { counted[name] = (counted[name] ?? 0) + by };
+    const wrap = (prototype, method, count) => {
+        const original = prototype[method];
+        prototype[method] = function (...given) { count(...given); return original.apply(this, given) };
+    };
+    for (const method of Object.getOwnPropertyNames(GPUDevice.prototype)) {
+        // An encoder is the one object a submit cannot be without; it is used up by it.
+        if (method.startsWith('create') && method !== 'createCommandEncoder') {
+            wrap(GPUDevice.prototype, method, () => add('creations', 1));
+        }
+    }
+    wrap(GPUQueue.prototype, 'submit', () => add('submits', 1));
+    wrap(GPUQueue.prototype, 'writeBuffer', (buffer, offset, data, first, size) =>
+        add('written', size ?? (data.byteLength - (first ?? 0))));
+    wrap(GPUCommandEncoder.prototype, 'beginComputePass', () => add('passes', 1));
+    wrap(GPUCommandEncoder.prototype, 'copyBufferToBuffer', (...given) => add('copied', given[given.length - 1]));
+    wrap(GPUComputePassEncoder.prototype, 'dispatchWorkgroups', () => add('dispatches', 1));
+    wrap(GPUBuffer.prototype, 'mapAsync', () => add('maps', 1));
+";
+
+/// Counts since the last call.
+#[derive(Debug, PartialEq, Eq)]
+struct Counted {
+    dispatches: usize,
+    passes: usize,
+    submits: usize,
+    creations: usize,
+    maps: usize,
+    written: usize,
+    copied: usize,
+}
+
+fn counted() -> Counted {
+    Function::new_no_args(SHIM).call0(&js_sys::global()).unwrap();
+    let counts = Reflect::get(&js_sys::global(), &"counted".into()).unwrap();
+    let take = |name: &str| {
+        let count = Reflect::get(&counts, &name.into()).unwrap().as_f64().unwrap_or(0.0) as usize;
+        Reflect::set(&counts, &name.into(), &0.into()).unwrap();
+        count
+    };
+    Counted {
+        dispatches: take("dispatches"),
+        passes: take("passes"),
+        submits: take("submits"),
+        creations: take("creations"),
+        maps: take("maps"),
+        written: take("written"),
+        copied: take("copied"),
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_token_is_one_pass_and_makes_nothing() {
+    counted();
+    let (llama, weights, _) = tiny::model();
+    let gpt2 = Config::gpt2(40, 16, 3, 2, 64);
+    let others = attnscope::model::Weights::init(&gpt2, 9);
+    let device = Rc::new(Device::open().await.unwrap());
+    for (config, weights) in [(&llama, &weights), (&gpt2, &others)] {
+        let model = GpuModel::new(device.clone(), config, weights).await.unwrap();
+        let mut decode = model.decode(Stack::new("a", &[]).unwrap(), 0).await.unwrap();
+        let sampler = Sampler::new(Sampling { temperature: 1.0, top_k: 9, ..Sampling::default() }).unwrap();
+        decode.read(&[3, 1, 4, 1, 5], 5, &sampler).await.unwrap();
+        // The first burst also feeds the last token of the prompt.
+        decode.burst(1).await.unwrap();
+        let before = counted();
+        assert!(before.creations > 0 && before.dispatches > 0 && before.written > 0, "the shim counts: {before:?}");
+        let dispatches = 5 * config.layers + 2;
+        for tokens in [1, 1, 4, 8] {
+            let drawn = decode.burst(tokens).await.unwrap();
+            assert_eq!((drawn.tokens.len(), drawn.done), (tokens, None));
+            let expected = Counted {
+                dispatches: tokens * dispatches,
+                passes: 1,
+                submits: 1,
+                creations: 0,
+                maps: 1,
+                written: 0,
+                copied: 16 + 4 * tokens,
+            };
+            assert_eq!(counted(), expected);
+            assert!(expected.copied <= 64 * tokens);
+        }
+    }
+}
