@@ -3,4 +3,4 @@ fn capture_score(pair_index: u32, score: f32) {}
 
 fn capture_weight(pair_index: u32, pairs: u32, weight: f32) {}
 
-fn capture_slot(row_index: u32, slot_weight: f32) {}
+fn capture_slot(row_index: u32, pairs: u32, slot_weight: f32) {}

@@ -1,8 +1,8 @@
 // attend_rows: one row of attention under a stack of mechanisms.
 //
 // Computes  scores = mask(mod(scale · q·k))   pattern = normalize(scores)   z = pattern·v + slot · slot value
-// Reads     q [B,H,Q,D]   k, v [B,G,K,D], rotated where the family rotates
-// Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps and slots
+// Reads     q [B,H,Q,D]   k [B,G,S,D]   v [B,G,S,F], of which K, rotated where the family rotates; F is mostly D
+// Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps
 // Grid      x query rows, y batch × heads shown; LANES
 // Twin      src/model/attention.rs
 #import lanes
@@ -10,25 +10,31 @@
 #import pair
 #import row
 #slot capture
+#slot choice
+#slot place
+#slot reworked
 
 struct Shape {
     layer: u32,
+    layers: u32,
     batch: u32,
     heads: u32,
     kv_heads: u32,
     queries: u32,
     keys: u32,
+    stride: u32,
     width: u32,
     first_query: u32,
     first_head: u32,
     shown: u32,
     scale: f32,
+    mix_width: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]
-@group(0) @binding(2) var<storage, read> k: array<f32>; // [B,G,K,D]
-@group(0) @binding(3) var<storage, read> v: array<f32>; // [B,G,K,D]
+@group(0) @binding(2) var<storage, read> k: array<f32>; // [B,G,S,D]
+@group(0) @binding(3) var<storage, read> v: array<f32>; // [B,G,S,D]
 @group(0) @binding(4) var<storage, read_write> z: array<f32>; // [B,N,Q,D]
 
 const MOST_KEYS: u32 = 2048u;
@@ -43,29 +49,41 @@ fn key_entry(at: u32) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if (idle()) { return; }
     let batch = group.y / shape.shown;
     let head = shape.first_head + group.y % shape.shown;
     let kv_head = head / (shape.heads / shape.kv_heads);
-    let row = Row(shape.layer, head, shape.heads, shape.first_query + group.x, shape.keys, shape.width, shape.scale);
-    let q_start = ((batch * shape.heads + head) * shape.queries + group.x) * shape.width;
-    let k_start = (batch * shape.kv_heads + kv_head) * shape.keys * shape.width;
+    let keys = key_count(shape.queries);
+    let row = Row(shape.layer, head, shape.heads, first_position() + group.x, keys, shape.width, shape.scale);
+    let q_row = (batch * shape.heads + head) * shape.queries + group.x;
+    let q_start = q_row * shape.width;
+    let k_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.width;
+    let v_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.mix_width;
     let row_index = group.y * shape.queries + group.x;
-    let pairs = shape.batch * shape.shown * shape.queries * shape.keys;
-    // Keys beyond the query are never kept; only a capture says so.
-    let seen = min(shape.keys, row.query + 1u);
+    let pairs = shape.batch * shape.shown * shape.queries * keys;
+    var reach = 0u;
+    #slot reach
+    // Keys from here on are not kept; only a capture says so.
+    let seen = max(min(keys, row.query + 1u), reach);
 
     for (var d = lane; d < shape.width; d += LANES) {
         query_row[d] = q[q_start + d];
     }
     workgroupBarrier();
     #slot prepare
-    for (var key = lane; key < shape.keys; key += LANES) {
-        let pair = Pair(shape.layer, head, shape.heads, shape.kv_heads, row.query, key);
+    for (var key = lane; key < keys; key += LANES) {
+        let pair = Pair(shape.layer, shape.layers, head, shape.heads, shape.kv_heads, row.query, key);
         var keep = key < seen;
-        if (keep) {
+        if (keep && key >= reach) {
             #slot keep
         }
+        var log_weight = 0.0;
+        if (keep) {
+            log_weight = chosen_weight(q_row * keys + key);
+            keep = log_weight != MASKED;
+        }
         let key_start = k_start + key * shape.width;
+        let k_row = (batch * shape.heads + head) * keys + key;
         var s = MASKED;
         if (keep) {
             s = 0.0;
@@ -74,13 +92,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             s *= shape.scale;
             #slot score
+            s += log_weight;
         }
         var x = s;
         if (keep) {
             #slot enter
+            #slot weight
         }
         line[key] = x;
-        capture_score(row_index * shape.keys + key, s);
+        capture_score(row_index * keys + key, s);
     }
 
     // Weight beside the keys takes part in the rounds like one more key.
@@ -112,23 +132,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var slot_weight = 0.0;
     #slot slot_weight
-    for (var key = lane; key < shape.keys; key += LANES) {
-        capture_weight(row_index * shape.keys + key, pairs, line[key]);
+    rework_row(lane, batch, head, row.query, q_row, keys, seen);
+    slot_weight = rework_slot(q_row, slot_weight);
+    for (var key = lane; key < keys; key += LANES) {
+        capture_weight(row_index * keys + key, pairs, line[key]);
     }
     if (lane == 0u) {
-        capture_slot(row_index, slot_weight);
+        capture_slot(row_index, pairs, slot_weight);
     }
     workgroupBarrier();
 
     // Narrow heads leave lanes over: they share the keys and add up their parts.
-    for (var first = 0u; first < shape.width; first += LANES) {
-        let span = min(shape.width - first, LANES);
+    for (var first = 0u; first < shape.mix_width; first += LANES) {
+        let span = min(shape.mix_width - first, LANES);
         let parts = LANES / span;
         let d = first + lane % span;
         var value = 0.0;
         for (var key = lane / span; key < seen && lane / span < parts; key += parts) {
             if (line[key] != MASKED) {
-                value += line[key] * v[k_start + key * shape.width + d];
+                value += line[key] * v[v_start + key * shape.mix_width + d];
             }
         }
         mix_scratch[lane] = value;
@@ -138,7 +160,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 value += mix_scratch[lane + part * span];
             }
             #slot slot_value
-            z[row_index * shape.width + d] = value;
+            z[row_index * shape.mix_width + d] = value;
         }
         workgroupBarrier();
     }

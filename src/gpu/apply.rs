@@ -2,7 +2,9 @@
 
 use super::device::Device;
 use super::plan::{Attend, Plan, Read, input_name};
+use super::project::Unturned;
 use super::run::{Buffers, Ready};
+use super::weights::{TURNS, turns};
 use crate::Result;
 use crate::hook::Array;
 use crate::mechanism::{Input, MASKED, Placed, Stack};
@@ -19,7 +21,7 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
     let sizes = given.sizes(stack)?;
     let rows = sizes.batch * sizes.heads * sizes.queries;
     let pairs = rows * sizes.keys;
-    let outputs = [("maps", 2 * pairs), ("slots", rows), ("z", rows * sizes.width)];
+    let outputs = [("maps", 2 * pairs + rows), ("z", rows * sizes.width)];
     let operands = [("q", &given.q), ("k", &given.k), ("v", &given.v)];
 
     let mut plan = Plan::default();
@@ -31,16 +33,25 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
         plan.storage(name, array.data.len());
     }
     plan.stack(stack, given.layer + 1, sizes.heads, sizes.kv_heads, sizes.width);
-    plan.attend(
+    let turns = (!stack.projection_mods.is_empty()).then(|| turns(step::THETA, sizes.width, sizes.keys));
+    if let Some(turns) = &turns {
+        plan.storage(TURNS, turns.len());
+    }
+    let unturned = Unturned { q: "q", k: "k", v: "v", turns: turns.as_ref().map(|_| TURNS), pairing: [1, sizes.width / 2] };
+    plan.attend_projected(
         stack,
+        &unturned,
         &Attend {
             q: "q",
             k: "k",
             v: "v",
             z: "z",
-            capture: Some(("maps", "slots")),
+            capture: Some("maps"),
+            state: None,
             layer: given.layer,
+            layers: given.layers,
             sizes,
+            room: sizes,
             first_query: given.first_query,
             first_head: 0,
             shown: sizes.heads,
@@ -53,12 +64,14 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
     uploads.extend(outputs.map(|(name, words)| (name.into(), vec![f32::NAN.to_bits(); words])));
     uploads.extend(operands.map(|(name, array)| (name.into(), bits(&array.data))));
     uploads.extend(inputs(stack, given.layer, &given.inputs));
+    uploads.extend(turns.map(|turns| (TURNS.into(), bits(&turns))));
 
     let mut ready = Ready::new(device, &plan, &Buffers::new()).await?;
     let mut values = ready.run(device, &plan, &uploads).await?.into_iter();
     let mut next = || values.next().unwrap_or_default();
-    let (mut maps, slots, z) = (next(), next(), next());
-    let pattern = maps.split_off(pairs.min(maps.len()));
+    let (mut maps, z) = (next(), next());
+    let mut pattern = maps.split_off(pairs.min(maps.len()));
+    let slots = pattern.split_off(pairs.min(pattern.len()));
     let row = [sizes.batch, sizes.heads, sizes.queries];
     let slot = step::has_slot(stack).then(|| Array::new(row, slots)).transpose()?;
     let map = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];

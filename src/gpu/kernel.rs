@@ -3,7 +3,7 @@
 use super::link::{Linked, link};
 use crate::Result;
 use crate::catalogue::Role;
-use crate::mechanism::{Mechanism, Stack};
+use crate::mechanism::{Mechanism, Stack, Stage};
 
 /// One GPU program, before it is linked.
 #[derive(Clone)]
@@ -14,26 +14,57 @@ pub struct Kernel {
     pub pieces: Vec<(&'static str, &'static str)>,
     /// Mechanisms in the order in which they act.
     pub mechanisms: Vec<&'static Mechanism>,
+    /// The function that a stage's mechanism fills its slot with, without the mechanism's stem.
+    pub function: &'static str,
+    /// Buffers that earlier stages of the mechanism made, without its stem.
+    pub made: Vec<&'static str>,
 }
 
 impl Kernel {
     /// A kernel without mechanisms.
     pub fn new(name: &'static str, pieces: &[(&'static str, &'static str)]) -> Self {
-        Self { name, pieces: pieces.to_vec(), mechanisms: Vec::new() }
+        Self { name, pieces: pieces.to_vec(), mechanisms: Vec::new(), function: "", made: Vec::new() }
     }
 
-    /// The attention step of a stack; the capture variant also writes scores, pattern, slot and row statistics.
-    pub fn attend_rows(stack: &Stack, capture: bool) -> Self {
-        let piece = if capture { "capture_maps" } else { "capture_none" };
-        let mechanisms = stack.iter().map(|placed| placed.mechanism).collect();
-        Self { name: "attend_rows", pieces: vec![("capture", piece)], mechanisms }
+    /// The row kernel of a stack; the capture variant also writes scores, pattern and slot, the cached one asks the state of a
+    /// continuation for its position, the chosen one reads what a selector left.
+    pub fn attend_rows(stack: &Stack, capture: bool, cached: bool, chosen: bool) -> Self {
+        let capture = if capture { "capture_maps" } else { "capture_none" };
+        let place = if cached { "place_state" } else { "place_shape" };
+        let choice = if chosen { "choose_stored" } else { "choose_all" };
+        let pieces = [("capture", capture), ("choice", choice), ("place", place), ("reworked", "rework_none")];
+        // Selectors, pattern mods and mixers act in stages.
+        let in_rows = |role| matches!(role, Role::ScoreMod | Role::MaskMod | Role::Normalizer);
+        let mechanisms = stack.iter().map(|placed| placed.mechanism);
+        let mechanisms = mechanisms.filter(|mechanism| in_rows(mechanism.plug.role)).collect();
+        Self { mechanisms, ..Self::new("attend_rows", &pieces) }
+    }
+
+    /// The same with the weights reworked by a pattern mod that may read what its stages `made`.
+    pub fn rework(&mut self, mechanism: &'static Mechanism, made: Vec<&'static str>) {
+        for (slot, piece) in &mut self.pieces {
+            if *slot == "reworked" {
+                *piece = "rework_rows";
+            }
+        }
+        self.mechanisms.push(mechanism);
+        self.made = made;
+    }
+
+    /// One stage of a mechanism that may read what stages before it `made`.
+    pub fn stage(mechanism: &'static Mechanism, stage: &Stage, made: Vec<&'static str>, capture: bool) -> Self {
+        let capture = if capture { "capture_maps" } else { "capture_none" };
+        let rows =
+            [("capture", capture), ("choice", "choose_all"), ("place", "place_shape"), ("reworked", "rework_none")];
+        let pieces = if stage.skeleton == "attend_rows" { &rows[..] } else { &[] };
+        Self { mechanisms: vec![mechanism], function: stage.function, made, ..Self::new(stage.skeleton, pieces) }
     }
 
     /// A name that is equal for equal programs; parameter values do not enter it.
     pub fn id(&self) -> String {
         let pieces: Vec<_> = self.pieces.iter().map(|(_, piece)| *piece).collect();
         let mechanisms: Vec<_> = self.mechanisms.iter().map(|mechanism| mechanism.id).collect();
-        format!("{}({})[{}]", self.name, pieces.join(","), mechanisms.join(","))
+        format!("{}({})[{}]{}", self.name, pieces.join(","), mechanisms.join(","), self.function)
     }
 
     /// The whole program.
@@ -51,6 +82,7 @@ impl Kernel {
 /// | Slot | Function | Gives |
 /// |---|---|---|
 /// | `score` | `$_score(p, Pair, s)` | the score of a kept pair after the mod |
+/// | `reach` | `$_reach(p)` | how many first keys every query sees, whatever the causal and other masks say |
 /// | `keep` | `$_keep(p, Pair)` | whether a causal pair stays |
 /// | `prepare` | `$_prepare(p, Row, lane)` | nothing; what it puts into its own workgroup memory serves the whole row |
 /// | `enter` | `$_enter(p, Row, key_start, s)` | an entry's first value, where that is not its score |
@@ -59,13 +91,22 @@ impl Kernel {
 /// | `slot_weight` | `$_slot_weight(p, Row, slot)` | the weight shown, given the entry's last value |
 /// | `slot_value` | `$_slot_value(p, Row, d)` | what the slot adds to z per unit of weight |
 ///
-/// `prepare` and `enter` are [optional](OPTIONAL).
-pub fn calls(role: Role) -> &'static [(&'static str, &'static str)] {
+/// Some are [optional](OPTIONAL).
+pub fn calls(role: Role, in_stage: bool) -> &'static [(&'static str, &'static str)] {
     match role {
-        // Not yet on the GPU: a mechanism of these roles has no GPU twin, which the linker says.
-        Role::ProjectionMod | Role::Selector | Role::PatternMod | Role::Mixer => &[],
+        Role::ProjectionMod => &[("vector", "value = $_@($_params, at, c);")],
+        Role::Selector | Role::PatternMod | Role::Mixer if in_stage => STAGE,
+        Role::Selector | Role::Mixer => &[],
+        Role::PatternMod => &[
+            ("gather", "part = $_gather($_params, pair, q_row, k_row, w, part);"),
+            ("rework", "w = $_rework($_params, pair, q_row, k_row, w, fold);"),
+            ("rework_slot", "slot_weight = $_rework_slot($_params, q_row, slot_weight);"),
+        ],
         Role::ScoreMod => &[("score", "s = $_score($_params, pair, s);")],
-        Role::MaskMod => &[("keep", "keep = keep && $_keep($_params, pair);")],
+        Role::MaskMod => &[
+            ("reach", "reach = max(reach, min(keys, $_reach($_params)));"),
+            ("keep", "keep = keep && $_keep($_params, pair);"),
+        ],
         Role::Normalizer => &[
             ("prepare", "$_prepare($_params, row, lane); workgroupBarrier();"),
             ("enter", "x = $_enter($_params, row, key_start, x);"),
@@ -78,9 +119,25 @@ pub fn calls(role: Role) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// The slots of skeletons in which a stage stands alone; see the table of stages (`src/mechanism/stage.rs`). `@` stands for
+/// the stage's function.
+const STAGE: &[(&str, &str)] = &[
+    ("value", "value = $_@($_params, at, c);"),
+    ("add", "value = $_@($_params, at, c, other);"),
+    ("column", "value = $_@($_params, pair, q_row, k_row);"),
+    ("item", "value = $_@($_params, at, list, item, k_row);"),
+    ("quota", "quota = $_quota($_params, at, list);"),
+    ("choose", "weight = $_@($_params, pair, q_row, k_row);"),
+    ("weight", "x = $_@($_params, pair, q_row, k_row, x);"),
+    ("rounds", "rounds = $_rounds;"),
+    ("step", "x = $_step($_params, row, round, x, fold);"),
+    ("carry", "fade = $_carry($_params, at, steps);"),
+    ("epsilon", "epsilon = $_@($_params);"),
+];
+
 /// Slots that stay empty for a mechanism whose file defines no such function. A kernel that turns rows into weights must
 /// have them all the same, or a mechanism would compute something else there.
-pub const OPTIONAL: &[&str] = &["prepare", "enter"];
+pub const OPTIONAL: &[&str] = &["reach", "prepare", "enter", "gather", "rework_slot"];
 
 /// Whether `mechanism` fills `slot`, given that its role does.
 pub fn fills(mechanism: &Mechanism, slot: &str) -> bool {

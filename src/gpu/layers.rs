@@ -14,7 +14,8 @@
 
 use super::kernel::Kernel;
 use super::plan::{Attend, Plan, Product, Read};
-use super::weights::{TURNS, ZEROS, pairing};
+use super::project::Unturned;
+use super::weights::{Format, TURNS, ZEROS, first_bias, pairing};
 use crate::hook::{HookPoint, Selection, Site};
 use crate::mechanism::Stack;
 use crate::model::config::{Activation, Config, Norm, Positions};
@@ -43,6 +44,7 @@ pub fn rotated(config: &Config, layer: usize) -> [String; 2] {
 /// [`Error::Gpu`] when something does not fit a kernel.
 pub fn pass(
     config: &Config,
+    format: Format,
     stack: &Stack,
     wants: &Selection,
     has_slot: bool,
@@ -50,7 +52,7 @@ pub fn pass(
     capacity: usize,
 ) -> Result<Pass> {
     let plan = Plan::default();
-    let mut layers = Layers { config, stack, wants, has_slot, tokens, capacity, plan, captures: Vec::new() };
+    let mut layers = Layers { config, format, stack, wants, has_slot, tokens, capacity, plan, captures: Vec::new() };
     let logits = config.vocabulary;
     layers.plan.storage("logits", capacity * logits);
     layers.plan.reads.push(Read { buffer: "logits".into(), first: 0, words: tokens * logits });
@@ -66,6 +68,7 @@ pub fn pass(
 
 struct Layers<'a> {
     config: &'a Config,
+    format: Format,
     stack: &'a Stack,
     wants: &'a Selection,
     has_slot: bool,
@@ -128,39 +131,38 @@ impl Layers<'_> {
                 parts.push((self.place(0, site, ""), token, position));
             }
         }
-        let count = self.tokens * self.config.width;
+        let count = self.tokens * self.config.width.div_ceil(4);
         for (x, token, position) in parts {
             let shape = vec![
                 ("rows", self.tokens.into()),
-                ("width", self.config.width.into()),
+                ("columns", self.config.width.into()),
+                ("first", 0.into()),
                 ("take_token", usize::from(token).into()),
                 ("take_position", usize::from(position).into()),
             ];
-            let binds = [("tokens", "tokens"), ("embed", "embed"), ("positions", positions), ("x", &x)];
-            self.plan.flat("embed", count, &binds, shape)?;
+            let pieces = [("format", self.format.piece()), ("store", "store_rows")];
+            let binds = [("tokens", "tokens"), ("w", "embed"), ("positions", positions), ("y", &x)];
+            self.plan.flat("embed", &pieces, count, &binds, shape)?;
         }
         Ok(stream)
     }
 
-    fn norm(&mut self, weight: &str, x: &str, y: &str) -> Result<()> {
-        let (gain, bias) = (format!("{weight}.w"), format!("{weight}.b"));
+    fn norm(&mut self, affine: &str, x: &str, y: &str) -> Result<()> {
         let shape = vec![("width", self.config.width.into()), ("epsilon", (self.config.norm_epsilon as f32).into())];
         let groups = [self.tokens, 1, 1];
-        match self.config.norm {
-            Norm::Rms => {
-                let binds = [("x", x), ("gain", &gain), ("y", y)];
-                self.plan.step(Kernel::new("rms_norm", &[]), &binds, shape, groups)
-            }
-            Norm::Layer => {
-                let binds = [("x", x), ("gain", &gain), ("bias", &bias), ("y", y)];
-                self.plan.step(Kernel::new("layer_norm", &[]), &binds, shape, groups)
-            }
-        }
+        let kernel = match self.config.norm {
+            Norm::Rms => "rms_norm",
+            Norm::Layer => "layer_norm",
+        };
+        self.plan.step(Kernel::new(kernel, &[]), &[("x", x), ("affine", affine), ("y", y)], shape, groups)
     }
 
-    fn product<'a>(&self, x: &'a str, w: &'a str, b: &'a str, inner: usize, columns: usize) -> Product<'a> {
+    /// A product whose biases begin at `b_first` of `b`.
+    fn product<'a>(&self, x: &'a str, w: &'a str, b: (&'a str, usize), inner: usize, columns: usize) -> Product<'a> {
+        let (b, b_first) = b;
         let heads = [self.config.heads, self.config.kv_heads];
-        Product { x, w, b, rows: self.tokens, inner, columns, heads, width: self.config.head_width }
+        let (width, pairing) = (self.config.head_width, pairing(self.config));
+        Product { x, w, b, b_first, rows: self.tokens, inner, columns, heads, width, pairing, stride: self.tokens }
     }
 
     fn block(&mut self, layer: usize, stream: String) -> Result<String> {
@@ -169,7 +171,7 @@ impl Layers<'_> {
             self.capture(HookPoint::new(layer, Site::ResidPre), &stream, 0);
         }
         let normal = self.place(layer, Site::Ln1, "normal");
-        self.norm(&format!("blocks.{layer}.ln1"), &stream, &normal)?;
+        self.norm(&format!("blocks.{layer}.attn.a_qkv"), &stream, &normal)?;
         let z = self.attend(layer, &normal)?;
         let mid = self.place(layer, Site::ResidMid, "stream_mid");
         self.output(layer, &z, &stream, &mid)?;
@@ -195,16 +197,16 @@ impl Layers<'_> {
             false => (kept(self, Site::Q, shared_q), kept(self, Site::K, shared_k)),
         };
         let v = self.place(layer, Site::V, "v");
-        let (w, b) = (format!("blocks.{layer}.attn.w_qkv"), format!("blocks.{layer}.attn.b_qkv"));
-        let b = if config.attention_bias { b.as_str() } else { ZEROS };
+        let (w, b) = (format!("blocks.{layer}.attn.w_qkv"), format!("blocks.{layer}.attn.a_qkv"));
         let columns = (config.heads + 2 * config.kv_heads) * config.head_width;
-        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", "store_heads")];
-        let product = self.product(x, &w, b, config.width, columns);
+        let format = ("format", self.format.piece());
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", "store_heads")];
+        let product = self.product(x, &w, (&b, first_bias(config)), config.width, columns);
         self.plan.matmul(&product, &pieces, &[("q", &q), ("k", &k), ("v", &v)])?;
-        if let Positions::Rotary { pairing: pairs, .. } = config.positions {
+        if rotary {
             kept(self, Site::RotQ, &rot_q);
             kept(self, Site::RotK, &rot_k);
-            let [step, gap] = pairing(pairs, config.head_width);
+            let [step, gap] = pairing(config);
             let shape = vec![
                 ("heads", config.heads.into()),
                 ("kv_heads", config.kv_heads.into()),
@@ -215,7 +217,7 @@ impl Layers<'_> {
             ];
             let count = (config.heads + config.kv_heads) * self.tokens * config.head_width / 2;
             let binds = [("q", q.as_str()), ("k", &k), ("turns", TURNS), ("rot_q", &rot_q), ("rot_k", &rot_k)];
-            self.plan.flat("rotate", count, &binds, shape)?;
+            self.plan.flat("rotate", &[], count, &binds, shape)?;
         }
         let z = self.place(layer, Site::Z, "z");
         let maps = self.maps(layer);
@@ -227,52 +229,57 @@ impl Layers<'_> {
             keys: self.tokens,
             width: config.head_width,
         };
-        let capture = maps.as_ref().map(|[maps, slots]| (maps.as_str(), slots.as_str()));
+        let capture = maps.as_deref();
         let at = Attend {
             q: &rot_q,
             k: &rot_k,
             v: &v,
             z: &z,
             capture,
+            state: None,
             layer,
+            layers: config.layers,
             sizes,
+            room: Sizes { queries: self.capacity, keys: self.capacity, ..sizes },
             first_query: 0,
             first_head: 0,
             shown: config.heads,
             scale: config.scale(),
         };
-        self.plan.attend(self.stack, &at)?;
+        let turns = rotary.then_some(TURNS);
+        let given = Unturned { q: &q, k: &k, v: &v, turns, pairing: pairing(config) };
+        self.plan.attend_projected(self.stack, &given, &at)?;
         Ok(z)
     }
 
-    /// The buffers of maps and slots, where a layer's scores, pattern or slot are wanted.
-    fn maps(&mut self, layer: usize) -> Option<[String; 2]> {
+    /// The buffer of maps, where a layer's scores, pattern or slot are wanted.
+    fn maps(&mut self, layer: usize) -> Option<String> {
         let slot = self.has_slot && self.wants(layer, Site::Slot);
         let (scores, pattern) = (self.wants(layer, Site::Scores), self.wants(layer, Site::Pattern));
         if !(slot || scores || pattern) {
             return None;
         }
-        let maps = self.plan.storage(format!("maps.{layer}"), 2 * self.words(Site::Pattern, self.capacity));
-        let slots = self.plan.storage(format!("slots.{layer}"), self.words(Site::Slot, self.capacity));
-        let second = self.words(Site::Scores, self.tokens);
-        for (wanted, site, buffer, first) in
-            [(scores, Site::Scores, &maps, 0), (pattern, Site::Pattern, &maps, second), (slot, Site::Slot, &slots, 0)]
+        let words = 2 * self.words(Site::Pattern, self.capacity) + self.words(Site::Slot, self.capacity);
+        let maps = self.plan.storage(format!("maps.{layer}"), words);
+        let map = self.words(Site::Scores, self.tokens);
+        for (wanted, site, first) in
+            [(scores, Site::Scores, 0), (pattern, Site::Pattern, map), (slot, Site::Slot, 2 * map)]
         {
             if wanted {
-                self.capture(HookPoint::new(layer, site), buffer, first);
+                self.capture(HookPoint::new(layer, site), &maps, first);
             }
         }
-        Some([maps, slots])
+        Some(maps)
     }
 
     /// Mixes of values → the residual stream, and alone.
     fn output(&mut self, layer: usize, z: &str, stream: &str, mid: &str) -> Result<()> {
-        let (w, b) = (format!("blocks.{layer}.attn.w_o"), format!("blocks.{layer}.attn.b_o"));
-        let b = if self.config.attention_bias { b.as_str() } else { ZEROS };
+        let (w, b) = (format!("blocks.{layer}.attn.w_o"), format!("blocks.{layer}.attn.a_o"));
         let delta = self.place(layer, Site::AttnOut, "delta");
         let inner = self.config.heads * self.config.head_width;
-        let pieces = [("load", "load_heads"), ("weight", "weight_rows"), ("store", "store_residual")];
-        let product = self.product(z, &w, b, inner, self.config.width);
+        let format = ("format", self.format.piece());
+        let pieces = [("load", "load_heads"), ("weight", "weight_rows"), format, ("store", "store_residual")];
+        let product = self.product(z, &w, (&b, 0), inner, self.config.width);
         self.plan.matmul(&product, &pieces, &[("residual", stream), ("y", mid), ("delta", &delta)])?;
         if self.wants(layer, Site::Result) {
             let result = self.place(layer, Site::Result, "");
@@ -282,8 +289,14 @@ impl Layers<'_> {
                 ("width", self.config.head_width.into()),
                 ("columns", self.config.width.into()),
             ];
-            let count = self.words(Site::Result, self.tokens);
-            self.plan.flat("result", count, &[("z", z), ("w", &w), ("result", &result)], shape)?;
+            let count = self.config.heads * self.tokens * self.config.width.div_ceil(4);
+            self.plan.flat(
+                "result",
+                &[("weight", "weight_rows"), format],
+                count,
+                &[("z", z), ("w", &w), ("result", &result)],
+                shape,
+            )?;
         }
         Ok(())
     }
@@ -291,22 +304,17 @@ impl Layers<'_> {
     fn feed_forward(&mut self, layer: usize, mid: &str) -> Result<String> {
         let config = self.config;
         let ffn = format!("blocks.{layer}.ffn");
-        let bias = |name: &str| if config.ffn_bias { format!("{ffn}.{name}") } else { ZEROS.into() };
         let normal = self.place(layer, Site::Ln2, "normal");
-        self.norm(&format!("blocks.{layer}.ln2"), mid, &normal)?;
+        self.norm(&format!("{ffn}.a_inner"), mid, &normal)?;
         let pre = self.place(layer, Site::MlpPre, "pre");
         let post = self.place(layer, Site::MlpPost, "post");
         let (store, columns) =
             if config.gated { ("store_gated", 2 * config.ffn) } else { ("store_activated", config.ffn) };
-        let activation = match config.activation {
-            Activation::Gelu => "gelu",
-            Activation::GeluTanh => "gelu_tanh",
-            Activation::Silu => "silu",
-            Activation::Relu => "relu",
-        };
-        let (w, b) = (format!("{ffn}.w_inner"), bias("b_inner"));
-        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", store), ("activation", activation)];
-        let product = self.product(&normal, &w, &b, config.width, columns);
+        let (w, b) = (format!("{ffn}.w_inner"), format!("{ffn}.a_inner"));
+        let format = ("format", self.format.piece());
+        let activation = ("activation", activation(config));
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", store), activation];
+        let product = self.product(&normal, &w, (&b, first_bias(config)), config.width, columns);
         self.plan.matmul(&product, &pieces, &[("pre", &pre), ("post", &post)])?;
         let delta = self.place(layer, Site::MlpOut, "delta");
         // The next block's first activation is this one's last.
@@ -316,23 +324,35 @@ impl Layers<'_> {
         if self.wants(layer, Site::ResidPost) {
             self.capture(HookPoint::new(layer, Site::ResidPost), &out, 0);
         }
-        let (w, b) = (format!("{ffn}.w_out"), bias("b_out"));
-        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), ("store", "store_residual")];
-        let product = self.product(&post, &w, &b, config.ffn, config.width);
+        let (w, b) = (format!("{ffn}.w_out"), format!("{ffn}.a_out"));
+        let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", "store_residual")];
+        let product = self.product(&post, &w, (&b, 0), config.ffn, config.width);
         self.plan.matmul(&product, &pieces, &[("residual", mid), ("y", &out), ("delta", &delta)])?;
         Ok(out)
     }
 
     fn head(&mut self, stream: &str) -> Result<()> {
         let normal = self.place(0, Site::LnFinal, "normal");
-        self.norm("ln_final", stream, &normal)?;
+        self.norm("a_head", stream, &normal)?;
         if self.wants(0, Site::Logits) {
             self.capture(HookPoint::new(0, Site::Logits), "logits", 0);
         }
         let (w, weight) = if self.config.tied { ("embed", "weight_columns") } else { ("unembed", "weight_rows") };
-        let pieces = [("load", "load_rows"), ("weight", weight), ("store", "store_rows")];
-        let product = self.product(&normal, w, ZEROS, self.config.width, self.config.vocabulary);
+        let format = ("format", self.format.piece());
+        let pieces = [("load", "load_rows"), ("weight", weight), format, ("store", "store_rows")];
+        let b = ("a_head", first_bias(self.config));
+        let product = self.product(&normal, w, b, self.config.width, self.config.vocabulary);
         self.plan.matmul(&product, &pieces, &[("y", "logits")])
+    }
+}
+
+/// The piece that applies a model's activation.
+pub(super) fn activation(config: &Config) -> &'static str {
+    match config.activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
+        Activation::Silu => "silu",
+        Activation::Relu => "relu",
     }
 }
 
@@ -341,7 +361,7 @@ impl Layers<'_> {
 /// # Errors
 /// [`Error::Gpu`] naming what is too large.
 pub fn check(config: &Config, stack: &Stack) -> Result<()> {
-    pass(config, stack, &Selection::default(), false, 1, 1).map(|_| ()).map_err(|error| match error {
+    pass(config, Format::F32, stack, &Selection::default(), false, 1, 1).map(|_| ()).map_err(|error| match error {
         Error::Gpu { problem } => Error::Gpu { problem: format!("this model cannot run here: {problem}") },
         other => other,
     })

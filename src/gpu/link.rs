@@ -3,7 +3,8 @@
 //! `#import name` pulls `shaders/shared/name.wgsl` once; `#slot name` is filled with a shared piece or with calls to the
 //! mechanisms of the stack, or with nothing. Behind the kernel stand, per mechanism: its parameter struct generated from
 //! the declaration, a constant for each word of a choice, its uniform and inputs as further bindings, and its file.
-//! Bindings are read back from the text, which has one fixed line form, so that Rust never lists them again:
+//! Bindings are read back from the text, which has one fixed line form, so that Rust never lists them again; those of a
+//! shared piece are numbered anew, behind what stands before them:
 //!
 //! ```text
 //! @group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]
@@ -99,8 +100,12 @@ impl Linker<'_> {
     fn line(&mut self, origin: &str, number: usize, line: &str) -> Result<()> {
         if let Some(binding) = binding(line) {
             let (index, binding) = binding.map_err(|problem| fault(origin, number, problem))?;
-            if index != self.bindings.len() {
-                let expected = self.bindings.len();
+            let expected = self.bindings.len();
+            if origin.starts_with("shaders/shared/") && index != expected {
+                let renumbered = line.replacen(&format!("@binding({index})"), &format!("@binding({expected})"), 1);
+                return self.line(origin, number, &renumbered);
+            }
+            if index != expected {
                 return Err(fault(
                     origin,
                     number,
@@ -147,13 +152,20 @@ impl Linker<'_> {
     /// The calls of every mechanism that fills this slot; a slot that nobody could ever fill is a mistake.
     fn calls(&mut self, slot: &str, path: &str, number: usize) -> Result<()> {
         use crate::catalogue::Role;
-        if !Role::ALL.iter().flat_map(|role| calls(*role)).any(|(name, _)| *name == slot) {
+        if !Role::ALL
+            .iter()
+            .flat_map(|role| [true, false].map(|in_stage| calls(*role, in_stage)))
+            .flatten()
+            .any(|(name, _)| *name == slot)
+        {
             return Err(fault(path, number, format!("nothing fills the slot {slot}")));
         }
         self.filled.push(slot.into());
         for mechanism in self.kernel.mechanisms.iter().filter(|mechanism| fills(mechanism, slot)) {
-            for (_, call) in calls(mechanism.plug.role).iter().filter(|(name, _)| *name == slot) {
-                self.line(path, number, &call.replace('$', mechanism.id))?;
+            for (_, call) in
+                calls(mechanism.plug.role, !self.kernel.function.is_empty()).iter().filter(|(name, _)| *name == slot)
+            {
+                self.line(path, number, &call.replace('$', mechanism.id).replace('@', self.kernel.function))?;
             }
         }
         Ok(())
@@ -162,12 +174,7 @@ impl Linker<'_> {
     fn mechanism(&mut self, mechanism: &Mechanism) -> Result<()> {
         let id = mechanism.id;
         let Some(text) = mechanism.wgsl else {
-            return Err(Error::Unsupported {
-                file: id.into(),
-                key: "engine".into(),
-                expected: "cpu".into(),
-                came: "gpu, but this mechanism has no GPU twin".into(),
-            });
+            return Err(super::attend::unsupported(id, super::attend::NO_TWIN));
         };
         let has = |slot: &str| self.filled.iter().any(|filled| filled == slot);
         if let Some(missing) = OPTIONAL.iter().find(|slot| has("step") && !has(slot) && fills(mechanism, slot)) {
@@ -183,22 +190,96 @@ impl Linker<'_> {
                 }
             }
         }
-        let first = self.bindings.len();
-        let _ = writeln!(lines, "@group(0) @binding({first}) var<uniform> {id}_params: {};", mechanism.plug.params);
-        for (index, input) in (first + 1..).zip(mechanism.plug.inputs) {
-            // Storage bindings are few, uniforms are not; in a uniform an array steps by four numbers.
-            let (kind, ty) = if input.is_per_head() {
-                ("uniform", format!("array<vec4<f32>, {}>", Input::MOST_HEADS / 4))
+        let path = format!("shaders/mechanism/{id}.wgsl");
+        let needed = needed(&self.text, text);
+        let reads = |name: &str| needed.iter().any(|item| mentions(item.text, &format!("{id}_{name}")));
+        let mut next = self.bindings.len();
+        let mut bind = |lines: &mut String, kind: &str, name: &str, ty: &str| {
+            let _ = writeln!(lines, "@group(0) @binding({next}) var<{kind}> {id}_{name}: {ty};");
+            next += 1;
+        };
+        bind(&mut lines, "uniform", "params", mechanism.plug.params);
+        let inputs = mechanism.plug.inputs.iter();
+        for input in inputs.filter(|input| reads(input.name)) {
+            if input.is_per_head() {
+                // Storage bindings are few, uniforms are not; in a uniform an array steps by four numbers.
+                bind(&mut lines, "uniform", input.name, &format!("array<vec4<f32>, {}>", Input::MOST_HEADS / 4));
             } else {
-                ("storage, read", "array<f32>".into())
-            };
-            let _ = writeln!(lines, "@group(0) @binding({index}) var<{kind}> {id}_{}: {ty};", input.name);
+                bind(&mut lines, "storage, read", input.name, "array<f32>");
+            }
+        }
+        for name in self.kernel.made.iter().filter(|name| reads(name)) {
+            bind(&mut lines, "storage, read", name, "array<f32>");
         }
         for (number, line) in (1..).zip(lines.lines()) {
             self.line(&declaration, number, line)?;
         }
-        self.file(&format!("shaders/mechanism/{id}.wgsl"), text)
+        for item in needed {
+            for (number, line) in (item.line..).zip(item.text.lines()) {
+                match line.split_whitespace().collect::<Vec<_>>()[..] {
+                    ["#import", name] => self.import(name, &path, number)?,
+                    ["#import" | "#slot", ..] => return Err(fault(&path, number, "is not an import")),
+                    _ => self.line(&path, number, line)?,
+                }
+            }
+        }
+        Ok(())
     }
+}
+
+/// A function, constant or import of a mechanism's file.
+struct Item<'a> {
+    line: usize,
+    name: &'a str,
+    text: &'a str,
+}
+
+/// The items of a mechanism's file that a kernel needs: those it names, and those they name. A file that serves several
+/// stages brings to each of them only what its function reads.
+fn needed<'a>(kernel: &str, file: &'a str) -> Vec<Item<'a>> {
+    let items = items(file);
+    let mut taken = vec![false; items.len()];
+    loop {
+        let named = |index: usize| {
+            let item = &items[index];
+            item.name.is_empty()
+                || mentions(kernel, item.name)
+                || items.iter().zip(&taken).any(|(other, taken)| *taken && mentions(other.text, item.name))
+        };
+        let Some(next) = (0..items.len()).find(|index| !taken[*index] && named(*index)) else { break };
+        taken[next] = true;
+    }
+    items.into_iter().zip(taken).filter_map(|(item, taken)| taken.then_some(item)).collect()
+}
+
+/// Splits a file before every line that begins an item; comments before the first are left out. What is neither function,
+/// constant nor variable has no name and is always needed.
+fn items(file: &str) -> Vec<Item<'_>> {
+    let begins = |line: &str| !line.trim().is_empty() && !line.starts_with([' ', '\t', '}', ')', '/']);
+    let mut starts = Vec::new();
+    let mut place = 0;
+    for (number, line) in (1..).zip(file.split_inclusive('\n')) {
+        if begins(line) {
+            starts.push((number, place));
+        }
+        place += line.len();
+    }
+    let ends = starts.iter().skip(1).map(|(_, place)| *place).chain([file.len()]);
+    let item = |((line, start), end): ((usize, usize), usize)| {
+        let text = &file[start..end];
+        let code = text.split(['(', ':', '=']).next().unwrap_or_default();
+        let named = ["fn ", "const ", "var<"].iter().any(|word| text.starts_with(word));
+        let name = if named { code.split_whitespace().last().unwrap_or_default() } else { "" };
+        Item { line, name, text }
+    };
+    starts.iter().copied().zip(ends).map(item).collect()
+}
+
+/// Whether `name` stands in `text` as a whole word.
+fn mentions(text: &str, name: &str) -> bool {
+    let inside = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    text.match_indices(name)
+        .any(|(at, _)| !inside(text[..at].chars().next_back()) && !inside(text[at + name.len()..].chars().next()))
 }
 
 fn fault(file: &str, line: usize, problem: impl std::fmt::Display) -> Error {

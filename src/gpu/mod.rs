@@ -3,13 +3,16 @@
 //! | Module | Idea |
 //! |---|---|
 //! | [`source`], [`link`], [`kernel`] | WGSL files, how they become one program, programs as data |
-//! | [`plan`] | buffers and dispatches as data, made without a device |
+//! | [`plan`], `attend` | buffers and dispatches as data, made without a device; those of the attention step |
 //! | [`device`], `run` | the one owner of the GPU; running plans |
 //! | [`mod@apply`] | the attention step alone |
 //! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
+//! | [`mod@decode`] | continuing a prompt token by token |
 //! | [`parity`] | every mechanism's two twins compared |
 
 pub mod apply;
+mod attend;
+pub mod decode;
 pub mod device;
 pub mod kernel;
 pub mod layers;
@@ -17,11 +20,13 @@ pub mod link;
 pub mod model;
 pub mod parity;
 pub mod plan;
+pub mod project;
 mod run;
 mod signal;
 pub mod source;
 pub mod weights;
 
 pub use apply::apply;
+pub use decode::Decode;
 pub use device::Device;
 pub use model::{GpuModel, HeadRows};

@@ -4,12 +4,13 @@
 //! rounded up), so that a slider that moves rewrites a few uniform words and recompiles nothing.
 
 use super::apply::{inputs, parameters, unmask};
+use super::decode::Decode;
 use super::device::Device;
 use super::layers::{self, rotated};
-use super::plan::{Attend, Plan, Read};
+use super::plan::{Attend, Plan, Read, Size};
 use super::run::{Buffers, Ready, upload};
 use super::source;
-use super::weights::resident;
+use super::weights::{Format, resident};
 use crate::engine::{Forward, Pass, Request};
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site};
 use crate::mechanism::Stack;
@@ -29,6 +30,7 @@ const KEPT: usize = 4;
 pub struct GpuModel {
     device: Rc<Device>,
     config: Config,
+    format: Format,
     resident: Buffers,
     kept: Vec<Kept>,
 }
@@ -46,6 +48,9 @@ struct Kind {
     mechanisms: Vec<&'static str>,
     capacity: usize,
     wants: Vec<HookPoint>,
+    /// Programs and what they are bound to, which the values of a mechanism in stages decide.
+    programs: Vec<(String, Vec<(String, String)>)>,
+    buffers: BTreeMap<String, Size>,
 }
 
 /// What decides over the numbers in them.
@@ -68,22 +73,38 @@ pub struct HeadRows {
 }
 
 impl GpuModel {
-    /// Uploads a model.
+    /// Uploads a model, in half precision where that changes no weight.
+    ///
+    /// # Errors
+    /// As [`GpuModel::stored`].
+    pub async fn new(device: Rc<Device>, config: &Config, weights: &Weights) -> Result<Self> {
+        Self::stored(device, config, weights, Format::lossless(weights)).await
+    }
+
+    /// Uploads a model with its matrices in `format`.
     ///
     /// # Errors
     /// [`Error::Gpu`] when something does not fit the device, and what [`Config::check`] and [`Weights::check`] refuse.
-    pub async fn new(device: Rc<Device>, config: &Config, weights: &Weights) -> Result<Self> {
+    pub async fn stored(device: Rc<Device>, config: &Config, weights: &Weights, format: Format) -> Result<Self> {
         config.check("config")?;
         weights.check(config, "weights")?;
         layers::check(config, &Stack::new("a", &[])?)?;
         let positions = config.context.min(source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize);
-        let resident = upload(&device, &resident(config, weights, positions)?).await?;
-        Ok(Self { device, config: config.clone(), resident, kept: Vec::new() })
+        let resident = upload(&device, &resident(config, weights, positions, format)?).await?;
+        Ok(Self { device, config: config.clone(), format, resident, kept: Vec::new() })
     }
 
     /// Sizes and choices.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Buffers and kernels for continuations under `stack`, whose inputs `seed` fills.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a stack that decodes on the processor only, [`Error::Gpu`] from the device.
+    pub async fn decode(&self, stack: Stack, seed: u64) -> Result<Decode> {
+        Decode::new(self.device.clone(), &self.config, self.format, &self.resident, stack, seed).await
     }
 
     /// The device it lives on.
@@ -104,6 +125,9 @@ impl GpuModel {
                 remedy: format!("this model has {} layers of {} heads", self.config.layers, self.config.heads),
             });
         }
+        if request.stack.acts_in_stages() {
+            return self.head_of_pass(request, layer, head).await;
+        }
         let inputs_now = Inputs::of(request);
         let mechanisms = mechanisms(request.stack);
         let same = |kept: &Kept| kept.kind.mechanisms == mechanisms && kept.last.as_ref() == Some(&inputs_now);
@@ -118,8 +142,7 @@ impl GpuModel {
         let [rot_q, rot_k] = rotated(&self.config, layer);
         let slot = has_slot(request.stack);
         let mut plan = Plan::default();
-        plan.storage("maps", 2 * n * n);
-        plan.storage("slots", n);
+        plan.storage("maps", 2 * n * n + n);
         plan.storage("z", n * self.config.head_width);
         plan.stack(request.stack, layer + 1, self.config.heads, self.config.kv_heads, self.config.head_width);
         let sizes = Sizes {
@@ -136,31 +159,49 @@ impl GpuModel {
             // Only the maps are wanted; keys stand in for values, which have their shape.
             v: &rot_k,
             z: "z",
-            capture: Some(("maps", "slots")),
+            capture: Some("maps"),
+            state: None,
             layer,
+            layers: self.config.layers,
             sizes,
+            room: sizes,
             first_query: 0,
             first_head: head,
             shown: 1,
             scale: self.config.scale(),
         };
         plan.attend(request.stack, &at)?;
-        plan.reads.push(Read { buffer: "maps".into(), first: 0, words: 2 * n * n });
-        plan.reads.push(Read { buffer: "slots".into(), first: 0, words: n });
+        plan.reads.push(Read { buffer: "maps".into(), first: 0, words: 2 * n * n + n });
         let mut uploads = parameters(request.stack);
         uploads.extend(self.inputs_at(request, layer));
         let mut ready = match self.kept.get(index) {
             Some(kept) => Ready::new(&self.device, &plan, kept.ready.buffers()).await?,
             None => return Err(Error::Internal("a pass left no buffers".into())),
         };
-        let mut values = ready.run(&self.device, &plan, &uploads).await?.into_iter();
-        let (mut maps, slots) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
-        let pattern = maps.split_off((n * n).min(maps.len()));
+        let mut maps = ready.run(&self.device, &plan, &uploads).await?.into_iter().next().unwrap_or_default();
+        let mut pattern = maps.split_off((n * n).min(maps.len()));
+        let slots = pattern.split_off((n * n).min(pattern.len()));
         Ok(HeadRows {
             scores: Array::new([n, n], maps)?,
             pattern: Array::new([n, n], unmask(pattern))?,
             slot: slot.then(|| Array::new([n], slots)).transpose()?,
         })
+    }
+
+    /// The same from a pass that captures every head of the layer: stages need all of them, and their values.
+    async fn head_of_pass(&mut self, request: &Request<'_>, layer: usize, head: usize) -> Result<HeadRows> {
+        let wants = [Site::Scores, Site::Pattern, Site::Slot].map(|site| HookPoint::new(layer, site));
+        let wants = wants.into_iter().fold(Selection::default(), Selection::with);
+        let again = Request { wants: wants.clone(), ..*request };
+        let captures = self.pass(&again, &wants).await?.captures;
+        let n = request.tokens.len();
+        let part = |site: Site, shape: Vec<usize>| {
+            let all = captures.get(layer, site)?;
+            let count: usize = shape.iter().product();
+            Array::new(shape, all.data.get(head * count..(head + 1) * count).unwrap_or(&[]).to_vec())
+        };
+        let slot = has_slot(request.stack).then(|| part(Site::Slot, vec![n])).transpose()?;
+        Ok(HeadRows { scores: part(Site::Scores, vec![n, n])?, pattern: part(Site::Pattern, vec![n, n])?, slot })
     }
 
     fn inputs_at(&self, request: &Request<'_>, layer: usize) -> Vec<(String, Vec<u32>)> {
@@ -191,11 +232,13 @@ impl GpuModel {
         let slot = has_slot(request.stack);
         let tokens = request.tokens.len();
         let capacity = tokens.next_power_of_two().max(16);
-        let now = layers::pass(&self.config, request.stack, wants, slot, tokens, capacity)?;
+        let now = layers::pass(&self.config, self.format, request.stack, wants, slot, tokens, capacity)?;
         let kind = Kind {
             mechanisms: mechanisms(request.stack),
             capacity,
             wants: now.captures.iter().map(|(at, _)| *at).collect(),
+            programs: now.plan.steps.iter().map(|step| (step.kernel.id(), step.binds.clone())).collect(),
+            buffers: now.plan.buffers.clone(),
         };
         let mut kept = match self.kept.iter().position(|kept| kept.kind == kind) {
             Some(index) => self.kept.remove(index),

@@ -5,7 +5,7 @@
 
 use super::kernel::Kernel;
 use super::source;
-use crate::mechanism::{Input, Stack};
+use crate::mechanism::{Input, Placed, Stack};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -19,6 +19,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Parts of buffers to read after it.
     pub reads: Vec<Read>,
+    /// What stages have made so far, by mechanism; without its stem.
+    pub(super) made: BTreeMap<&'static str, Vec<&'static str>>,
+    /// Width of values, where it is not that of queries and keys.
+    pub(super) mixed: Option<usize>,
 }
 
 /// A buffer's size and kind.
@@ -101,13 +105,14 @@ impl Plan {
         }
     }
 
-    /// Adds an element-wise dispatch over `count` entries.
+    /// Adds an element-wise dispatch over `count` entries, or groups of entries; `pieces` fill the kernel's slots.
     ///
     /// # Errors
     /// [`Error::Gpu`] when that is more than a grid holds.
     pub fn flat(
         &mut self,
         kernel: &'static str,
+        pieces: &[(&'static str, &'static str)],
         count: usize,
         binds: &[(&str, &str)],
         shape: Vec<(&'static str, Word)>,
@@ -115,7 +120,7 @@ impl Plan {
         let lanes = constant("lanes", "LANES")?;
         let groups = count.div_ceil(lanes);
         let rows = groups.div_ceil(MOST_GROUPS);
-        self.step(Kernel::new(kernel, &[]), binds, shape, [groups.min(MOST_GROUPS), rows, 1])
+        self.step(Kernel::new(kernel, pieces), binds, shape, [groups.min(MOST_GROUPS), rows, 1])
     }
 
     /// Adds a dispatch.
@@ -162,56 +167,13 @@ impl Plan {
             ("heads", product.heads[0].into()),
             ("kv_heads", product.heads[1].into()),
             ("width", product.width.into()),
+            ("b_first", product.b_first.into()),
+            ("step", product.pairing[0].into()),
+            ("gap", product.pairing[1].into()),
+            ("stride", product.stride.into()),
         ];
         let groups = [product.columns.div_ceil(wide), product.rows.div_ceil(tall), 1];
         self.step(Kernel::new("matmul", pieces), &binds, shape, groups)
-    }
-
-    /// Adds the attention step of a stack.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] when heads or rows are larger than the kernel's workgroup memory.
-    pub fn attend(&mut self, stack: &Stack, at: &Attend<'_>) -> Result<()> {
-        let most_keys = source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize;
-        let most_width = constant("row", "MOST_WIDTH")?;
-        for (what, came, most) in [("keys", at.sizes.keys, most_keys), ("entries per head", at.sizes.width, most_width), ("heads", at.sizes.heads, Input::MOST_HEADS)]
-        {
-            if came > most {
-                let problem =
-                    format!("{came} {what} are more than the {most} the attention kernel holds; use the CPU engine");
-                return Err(Error::Gpu { problem });
-            }
-        }
-        let mut binds: Vec<(String, String)> = [("q", at.q), ("k", at.k), ("v", at.v), ("z", at.z)]
-            .map(|(name, buffer)| (name.into(), buffer.into()))
-            .into();
-        if let Some((maps, slots)) = at.capture {
-            binds.extend([("maps".into(), maps.into()), ("slots".into(), slots.into())]);
-        }
-        for placed in stack.iter() {
-            let id = placed.mechanism.id;
-            binds.push((format!("{id}_params"), format!("{id}_params")));
-            for input in placed.mechanism.plug.inputs {
-                binds.push((format!("{id}_{}", input.name), input_name(id, input.name, at.layer)));
-            }
-        }
-        let binds: Vec<(&str, &str)> =
-            binds.iter().map(|(binding, buffer)| (binding.as_str(), buffer.as_str())).collect();
-        let shape = vec![
-            ("layer", at.layer.into()),
-            ("batch", at.sizes.batch.into()),
-            ("heads", at.sizes.heads.into()),
-            ("kv_heads", at.sizes.kv_heads.into()),
-            ("queries", at.sizes.queries.into()),
-            ("keys", at.sizes.keys.into()),
-            ("width", at.sizes.width.into()),
-            ("first_query", at.first_query.into()),
-            ("first_head", at.first_head.into()),
-            ("shown", at.shown.into()),
-            ("scale", at.scale.into()),
-        ];
-        let groups = [at.sizes.queries, at.sizes.batch * at.shown, 1];
-        self.step(Kernel::attend_rows(stack, at.capture.is_some()), &binds, shape, groups)
     }
 }
 
@@ -221,7 +183,7 @@ pub fn input_name(id: &str, input: &str, layer: usize) -> String {
 }
 
 /// A constant of a shared piece.
-fn constant(piece: &str, name: &str) -> Result<usize> {
+pub(super) fn constant(piece: &str, name: &str) -> Result<usize> {
     let source = source::piece(piece).ok_or_else(|| Error::Internal(format!("there is no piece {piece}")))?;
     Ok(source.constant(name)? as usize)
 }
@@ -232,8 +194,10 @@ pub struct Product<'a> {
     pub x: &'a str,
     /// Buffer of w `[inner,columns]`.
     pub w: &'a str,
-    /// Buffer of b `[columns]`.
+    /// Buffer of b, `[columns]` from `b_first` on.
     pub b: &'a str,
+    /// Where b begins.
+    pub b_first: usize,
     /// R.
     pub rows: usize,
     /// I.
@@ -244,6 +208,10 @@ pub struct Product<'a> {
     pub heads: [usize; 2],
     /// D, where a slot splits heads.
     pub width: usize,
+    /// Step and gap of entries that rotate together, where a slot splits heads; see [`pairing`](super::weights::pairing).
+    pub pairing: [usize; 2],
+    /// Tokens for which a cache has room, where a slot appends to one.
+    pub stride: usize,
 }
 
 /// Sizes and operands of an attention step.
@@ -256,12 +224,19 @@ pub struct Attend<'a> {
     pub v: &'a str,
     /// Buffer of z `[B,N,Q,D]`.
     pub z: &'a str,
-    /// Buffers of maps `[2,B,N,Q,K]` and slots `[B,N,Q]` in the capture variant.
-    pub capture: Option<(&'a str, &'a str)>,
+    /// Buffer of maps in the capture variant: scores and pattern `[2,B,N,Q,K]`, then slots `[B,N,Q]`.
+    pub capture: Option<&'a str>,
+    /// Buffer of the state of a continuation, whose position then counts instead of `first_query`; K is then the room of
+    /// the cache, of which only what the rows see is read.
+    pub state: Option<&'a str>,
     /// Zero-based layer.
     pub layer: usize,
+    /// Number of layers.
+    pub layers: usize,
     /// B, H, G, Q, K and D.
     pub sizes: Sizes,
+    /// The sizes that buffers are made for, at least `sizes`.
+    pub room: Sizes,
     /// Position of the first query.
     pub first_query: usize,
     /// First head that is computed.
@@ -270,4 +245,43 @@ pub struct Attend<'a> {
     pub shown: usize,
     /// What q·k is multiplied by.
     pub scale: f32,
+}
+
+impl Attend<'_> {
+    pub(super) fn binds(&self, z: &str) -> Vec<(String, String)> {
+        [("q", self.q), ("k", self.k), ("v", self.v), ("z", z)]
+            .map(|(name, buffer)| (name.into(), buffer.into()))
+            .into()
+    }
+
+    /// Parameters and inputs of a mechanism.
+    pub(super) fn binds_of(&self, placed: &Placed) -> Vec<(String, String)> {
+        let id = placed.mechanism.id;
+        let inputs = placed.mechanism.plug.inputs.iter();
+        let inputs = inputs.map(|input| (format!("{id}_{}", input.name), input_name(id, input.name, self.layer)));
+        [(format!("{id}_params"), format!("{id}_params"))].into_iter().chain(inputs).collect()
+    }
+
+    /// The shape of the row kernel.
+    pub(super) fn shape(&self) -> Vec<(&'static str, Word)> {
+        vec![
+            ("layer", self.layer.into()),
+            ("layers", self.layers.into()),
+            ("batch", self.sizes.batch.into()),
+            ("heads", self.sizes.heads.into()),
+            ("kv_heads", self.sizes.kv_heads.into()),
+            ("queries", self.sizes.queries.into()),
+            ("keys", self.sizes.keys.into()),
+            ("stride", self.sizes.keys.into()),
+            ("width", self.sizes.width.into()),
+            ("first_query", self.first_query.into()),
+            ("first_head", self.first_head.into()),
+            ("shown", self.shown.into()),
+            ("scale", self.scale.into()),
+        ]
+    }
+
+    pub(super) fn groups(&self) -> [usize; 3] {
+        [self.sizes.queries, self.sizes.batch * self.shown, 1]
+    }
 }

@@ -156,7 +156,7 @@ pub fn pairing(config: &Config) -> [usize; 2] {
 }
 
 /// (cos, sin) of position · theta^(-2 pair / width), in f64 as in the burn model.
-fn turns(theta: f64, width: usize, positions: usize) -> Vec<f32> {
+pub(super) fn turns(theta: f64, width: usize, positions: usize) -> Vec<f32> {
     let pairs = width / 2;
     let turn = |index: usize| {
         let angle = (index / pairs) as f64 * theta.powf(-2.0 * (index % pairs) as f64 / width as f64);

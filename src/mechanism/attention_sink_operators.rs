@@ -50,8 +50,8 @@
 //! - `bias_logit` and `value_scale` are ours, as is a `k_star` of zero where nobody learned one: the slot of a loaded model
 //!   then has one logit for all queries, set by hand. The paper starts both vectors as normal noise of 0.02 and trains them.
 //! - The slot stands beside the keys; the authors' code puts it in front of them as column 0.
-//! - Similarities of features of q and k (linear, elu, MLP) are the mechanism feature_similarity; the masks of the paper,
-//!   a visible prefix and a window, are the mechanism prefix_window.
+//! - Similarities of features of q and k (linear, elu, MLP) are the mechanism feature_similarity, the visible prefix is
+//!   prefix_lm, and the shifted window is streaming_window without sinks.
 
 use super::{Fill, Grid, Input, Law, Mechanism, Normalizer, Paper, Plug, Rows, Slot, Tolerance, Weighted};
 use crate::catalogue::Provenance;

@@ -26,7 +26,8 @@
 //! 3. [`params!`](crate::params): what will a visitor want to drag? Range, default and help stand here and nowhere else.
 //! 4. The burn twin: implement the role's trait, as plain as the formula. It is the definition.
 //! 5. The WGSL twin: functions named after the stem, the same local names in the same order. Never write the parameter
-//!    struct; the linker generates it.
+//!    struct; the linker generates it. A selector, pattern mod or mixer also says which kernels it runs, as [`Stage`]s:
+//!    the table there lists the skeletons and what each asks.
 //! 6. Laws, at least one [`Law::ReducesTo`] or a golden file. A law and a `match` name a choice by its word
 //!    ([`choice`](crate::spec::choice)), never by its index. [`laws::check`] measures them.
 //! 7. The two lines: `mod x;` and `&x::MECHANISM` in [`ALL`], both alphabetical.
@@ -37,21 +38,35 @@
 //! WGSL struct and the law, shader and parity tests follow without another line.
 
 mod alibi;
+mod alike;
+mod attention_calibration;
 mod attention_sink_operators;
 mod duo_attention;
+mod echo_att;
+mod eigen;
 mod feature_similarity;
+mod gray;
 mod grid;
 mod halo_attention;
+mod hyper_attention;
 pub mod laws;
+mod lightning_attention;
 mod neighborhood_attention;
+mod prefix_lm;
 mod probed;
 mod role;
 mod s2_attention;
+mod scatterbrain;
 mod softmax;
 mod softplus_reweighting;
 mod stack;
+mod stage;
 mod streaming_window;
+mod trans_mla;
+mod trans_mla_maps;
 
+pub use alike::{Alike, Compared};
+pub use eigen::{Eigen, eigen};
 pub use grid::{Grid, Memories, Memory};
 pub use probed::{Probed, places};
 pub use role::{
@@ -59,6 +74,7 @@ pub use role::{
     ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
 };
 pub use stack::{Placed, Stack};
+pub use stage::{Place, Side, Stage, Stages};
 
 use crate::catalogue::{Control, Entry, Neutral, Provenance};
 use crate::spec::{Param, Value};
@@ -67,15 +83,22 @@ use crate::{Error, Result};
 /// Every mechanism, alphabetical.
 pub const ALL: &[&Mechanism] = &[
     &alibi::MECHANISM,
+    &attention_calibration::MECHANISM,
     &attention_sink_operators::MECHANISM,
     &duo_attention::MECHANISM,
+    &echo_att::MECHANISM,
     &feature_similarity::MECHANISM,
     &halo_attention::MECHANISM,
+    &hyper_attention::MECHANISM,
+    &lightning_attention::MECHANISM,
     &neighborhood_attention::MECHANISM,
+    &prefix_lm::MECHANISM,
     &s2_attention::MECHANISM,
+    &scatterbrain::MECHANISM,
     &softmax::MECHANISM,
     &softplus_reweighting::MECHANISM,
     &streaming_window::MECHANISM,
+    &trans_mla::MECHANISM,
 ];
 
 /// What a removed score holds: far below any score, yet finite, so that arithmetic on it stays finite.

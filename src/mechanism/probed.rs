@@ -20,6 +20,15 @@ pub struct Probed {
     pub half: usize,
     /// Weights of every head on each probe, `[L,H,Q,K]` with Q = K = lead + 2 · half.
     pub patterns: Vec<Array>,
+    /// Head width D.
+    pub width: usize,
+    /// Whether queries and keys turn by position.
+    pub rotates: bool,
+    /// Weights of every head on ordinary texts of one length, `[L,H,Q,K]` each.
+    pub texts: Vec<Array>,
+    /// Of each layer the second moments `[2·G·D,2·G·D]` over these texts of keys and values side by side: entries of keys
+    /// that turn together D/2 apart, before they turn.
+    pub moments: Vec<Array>,
     /// Even noise in 0..1, one value per layer and key–value head, seeded by the experiment.
     pub noise: Vec<f32>,
 }

@@ -13,7 +13,7 @@
 //! Every trait is asked at a [`Grid`], which also holds the extra inputs that the mechanism declares. Traits with a
 //! [`Memory`] may carry tensors from layer to layer and from decode step to decode step.
 
-use super::{Grid, Memory, Probed};
+use super::{Grid, Memory, Place, Probed, Stage, Stages};
 use crate::catalogue::Role;
 use crate::spec::{Param, Params, Value};
 use burn::tensor::{Bool, Tensor};
@@ -80,8 +80,13 @@ pub trait ProjectionMod {
     /// Projections of the new tokens, before rotation → vectors as attention takes them, rotated, of any number G of
     /// key–value heads that divides H. Keys and values of earlier tokens are those it returned for them.
     fn project(p: &Self::Params, at: &Grid, given: Projected, memory: &mut Memory) -> Turned;
-    /// Number of values per token that a cache of this layer holds.
-    fn cached(p: &Self::Params, at: &Grid, width: usize) -> usize;
+    /// Number of values per token that a cache of this layer holds, of heads of this width that rotate or not.
+    fn cached(p: &Self::Params, at: &Grid, width: usize, rotates: bool) -> usize;
+    /// What the GPU twin runs before attention: one stage makes `q` and one `k`, of one width, and one `v` of D entries where
+    /// values change or there are other numbers of key–value heads. None without a GPU twin.
+    fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
+        None
+    }
 }
 
 /// Projections of the new tokens, before rotation.
@@ -98,12 +103,14 @@ pub struct Projected {
 
 /// Queries, keys and values as attention takes them.
 pub struct Turned {
-    /// `[B,H,Q,D]`
+    /// `[B,H,Q,E]` of any width E.
     pub q: Tensor<4>,
-    /// `[B,G,Q,D]`
+    /// `[B,G,Q,E]`
     pub k: Tensor<4>,
-    /// `[B,G,Q,D]`
+    /// `[B,G,Q,F]`; F is D unless there is an `out`.
     pub v: Tensor<4>,
+    /// The map `[1,H,F,D]` of each head from what it mixes to z, where values are not of the model's width.
+    pub out: Option<Tensor<4>>,
 }
 
 impl Projected {
@@ -113,7 +120,7 @@ impl Projected {
             Some(rotation) => rotation.turn(x),
             None => x,
         };
-        Turned { q: turn(self.q), k: turn(self.k), v: self.v }
+        Turned { q: turn(self.q), k: turn(self.k), v: self.v, out: None }
     }
 }
 
@@ -135,6 +142,10 @@ pub trait MaskMod {
     const INPUTS: &'static [Input] = &[];
     /// → keep, broadcastable to `[B,H,Q,K]`
     fn keep(p: &Self::Params, at: &Grid) -> Tensor<4, Bool>;
+    /// How many first keys every query sees, whatever the causal mask and other masks say.
+    fn reach(_p: &Self::Params) -> usize {
+        0
+    }
 }
 
 /// Chooses among the kept pairs by looking at scores or vectors, and may count some of them more than once.
@@ -145,6 +156,11 @@ pub trait Selector {
     const INPUTS: &'static [Input] = &[];
     /// rows after score mods and masks → which pairs stay. Pairs that masks removed stay removed whatever it says.
     fn select(p: &Self::Params, at: &Grid, rows: &Rows, memory: &mut Memory) -> Selected;
+    /// What the GPU twin runs before the row kernel; the last stage makes `chosen`; at a place where every pair stays it is
+    /// missing. None without a GPU twin.
+    fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
+        None
+    }
 }
 
 /// What a selector makes of its rows.
@@ -173,6 +189,11 @@ pub trait PatternMod {
     const INPUTS: &'static [Input] = &[];
     /// weights → weights; entries of pairs that are not kept are zero and stay zero.
     fn rework(p: &Self::Params, at: &Grid, weighted: Weighted, memory: &mut Memory) -> Weighted;
+    /// What the GPU twin runs. The last stage is `rework_rows`; at a place where weights stay as they are it is missing,
+    /// and what the others make is kept for later layers. None without a GPU twin.
+    fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
+        None
+    }
 }
 
 /// Replaces the whole step from vectors to mixed values.
@@ -183,6 +204,10 @@ pub trait Mixer {
     const INPUTS: &'static [Input] = &[];
     /// q, k, v → z. It is causal by itself: query rows begin at [`Grid::first_query`], and later keys must not be seen.
     fn mix(p: &Self::Params, at: &Grid, given: Vectors, memory: &mut Memory) -> Mixed;
+    /// What the GPU twin runs; one stage makes `z` and one makes `maps`. None without a GPU twin.
+    fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
+        None
+    }
 }
 
 /// What a mixer makes of its vectors.
@@ -236,6 +261,12 @@ fn share_heads(kv: Tensor<4>, heads: usize) -> Tensor<4> {
         .reshape([batch, heads, keys, width])
 }
 
+/// Either condition, each broadcast along the axes it lacks.
+pub(super) fn either(a: Tensor<4, Bool>, b: Tensor<4, Bool>) -> Tensor<4, Bool> {
+    let common: [usize; 4] = std::array::from_fn(|axis| a.dims()[axis].max(b.dims()[axis]));
+    a.expand(common).bool_or(b.expand(common))
+}
+
 /// Masked scores and what a selector or normalizer may need beside them.
 pub struct Rows {
     /// `[B,H,Q,K]`; entries that are not kept hold [`MASKED`](super::MASKED).
@@ -274,25 +305,27 @@ pub struct Plug {
     pub inputs: &'static [Input],
     /// Its tensor code.
     pub twin: Twin,
+    /// See [`MaskMod::reach`]; 0 for all other roles.
+    pub reach: fn(&[Value]) -> usize,
 }
 
 /// The tensor code of a mechanism, its parameter type erased.
 #[derive(Clone, Copy)]
 pub enum Twin {
-    /// See [`ProjectionMod`]: the step, and the number of cached values per token.
-    Project(fn(&[Value], &Grid, Projected, &mut Memory) -> Turned, fn(&[Value], &Grid, usize) -> usize),
+    /// See [`ProjectionMod`]: the step, the number of cached values per token, and the stages of the GPU twin.
+    Project(fn(&[Value], &Grid, Projected, &mut Memory) -> Turned, fn(&[Value], &Grid, usize, bool) -> usize, Stages),
     /// See [`ScoreMod`].
     Score(fn(&[Value], &Grid, Tensor<4>) -> Tensor<4>),
     /// See [`MaskMod`].
     Mask(fn(&[Value], &Grid) -> Tensor<4, Bool>),
     /// See [`Selector`].
-    Select(fn(&[Value], &Grid, &Rows, &mut Memory) -> Selected),
+    Select(fn(&[Value], &Grid, &Rows, &mut Memory) -> Selected, Stages),
     /// See [`Normalizer`].
     Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
     /// See [`PatternMod`].
-    Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted),
+    Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted, Stages),
     /// See [`Mixer`].
-    Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed),
+    Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed, Stages),
 }
 
 impl Plug {
@@ -300,7 +333,8 @@ impl Plug {
     pub const fn projection_mod<M: ProjectionMod>() -> Self {
         let twin = Twin::Project(
             |values, at, given, memory| M::project(&M::Params::from_values(values), at, given, memory),
-            |values, at, width| M::cached(&M::Params::from_values(values), at, width),
+            |values, at, width, rotates| M::cached(&M::Params::from_values(values), at, width, rotates),
+            |values, at| M::stages(&M::Params::from_values(values), at),
         );
         Self::new::<M::Params>(Role::ProjectionMod, M::INPUTS, twin)
     }
@@ -314,13 +348,16 @@ impl Plug {
     /// The plug of a [`MaskMod`].
     pub const fn mask_mod<M: MaskMod>() -> Self {
         let twin = Twin::Mask(|values, at| M::keep(&M::Params::from_values(values), at));
-        Self::new::<M::Params>(Role::MaskMod, M::INPUTS, twin)
+        let reach = |values: &[Value]| M::reach(&M::Params::from_values(values));
+        Self { reach, ..Self::new::<M::Params>(Role::MaskMod, M::INPUTS, twin) }
     }
 
     /// The plug of a [`Selector`].
     pub const fn selector<M: Selector>() -> Self {
-        let twin =
-            Twin::Select(|values, at, rows, memory| M::select(&M::Params::from_values(values), at, rows, memory));
+        let twin = Twin::Select(
+            |values, at, rows, memory| M::select(&M::Params::from_values(values), at, rows, memory),
+            |values, at| M::stages(&M::Params::from_values(values), at),
+        );
         Self::new::<M::Params>(Role::Selector, M::INPUTS, twin)
     }
 
@@ -332,19 +369,23 @@ impl Plug {
 
     /// The plug of a [`PatternMod`].
     pub const fn pattern_mod<M: PatternMod>() -> Self {
-        let twin = Twin::Rework(|values, at, weighted, memory| {
-            M::rework(&M::Params::from_values(values), at, weighted, memory)
-        });
+        let twin = Twin::Rework(
+            |values, at, weighted, memory| M::rework(&M::Params::from_values(values), at, weighted, memory),
+            |values, at| M::stages(&M::Params::from_values(values), at),
+        );
         Self::new::<M::Params>(Role::PatternMod, M::INPUTS, twin)
     }
 
     /// The plug of a [`Mixer`].
     pub const fn mixer<M: Mixer>() -> Self {
-        let twin = Twin::Mix(|values, at, given, memory| M::mix(&M::Params::from_values(values), at, given, memory));
+        let twin = Twin::Mix(
+            |values, at, given, memory| M::mix(&M::Params::from_values(values), at, given, memory),
+            |values, at| M::stages(&M::Params::from_values(values), at),
+        );
         Self::new::<M::Params>(Role::Mixer, M::INPUTS, twin)
     }
 
     const fn new<P: Params>(role: Role, inputs: &'static [Input], twin: Twin) -> Self {
-        Self { role, spec: P::SPEC, params: P::NAME, inputs, twin }
+        Self { role, spec: P::SPEC, params: P::NAME, inputs, twin, reach: |_| 0 }
     }
 }

@@ -130,12 +130,18 @@ impl Stack {
 
     /// Whether something acts besides the row by row steps of scores, masks and normalizer.
     pub fn acts_in_stages(&self) -> bool {
-        self.selector.is_some() || self.mixer.is_some() || !self.pattern_mods.is_empty()
+        let mods = !self.projection_mods.is_empty() || !self.pattern_mods.is_empty();
+        self.selector.is_some() || self.mixer.is_some() || mods
     }
 
     /// The inputs of every mechanism that acts, in order of the mechanisms and of their declarations.
     pub fn inputs(&self) -> impl Iterator<Item = (&Placed, &'static Input)> {
         self.iter().flat_map(|placed| placed.mechanism.plug.inputs.iter().map(move |input| (placed, input)))
+    }
+
+    /// How many first keys every query sees, also those before them.
+    pub fn reach(&self) -> usize {
+        self.mask_mods.iter().map(|placed| (placed.mechanism.plug.reach)(&placed.values)).max().unwrap_or(0)
     }
 
     /// Whether an input of a mechanism that acts wants to be measured on the model.

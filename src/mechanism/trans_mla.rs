@@ -54,7 +54,9 @@
 //!   keys throughout. Training the up-projections, which is what the paper is after, is not here.
 
 use super::trans_mla_maps::{Kept, maps};
-use super::{Fill, Grid, Input, Law, Mechanism, Memory, Paper, Plug, Projected, ProjectionMod, Tolerance, Turned};
+use super::{
+    Fill, Grid, Input, Law, Mechanism, Memory, Paper, Place, Plug, Projected, ProjectionMod, Stage, Tolerance, Turned,
+};
 use crate::catalogue::Provenance;
 use crate::spec::{Value, choice};
 use burn::tensor::Tensor;
@@ -106,6 +108,30 @@ impl ProjectionMod for TransMla {
         } else {
             2 * at.kv_heads * width
         }
+    }
+
+    fn stages(p: &TransMlaParams, at: &Place) -> Option<Vec<Stage>> {
+        let stage =
+            |function, makes, heads, count| Stage::new("project_rows", function, makes).over(heads).count(count);
+        let (heads, groups, width) = (at.heads, at.kv_heads, at.width);
+        Some(if p.mode == COMPRESSED {
+            let kept = Kept::new(p, groups, width, at.rotates);
+            let wide = (kept.heads() + 1) * width;
+            vec![
+                stage("latent_entry", "latent", 1, kept.rank).of_keys(),
+                stage("latent_query", "q", heads, wide),
+                stage("latent_key", "k", groups, wide).of_keys(),
+                stage("latent_value", "v", groups, width).of_keys(),
+            ]
+        } else if p.noise > 0.0 {
+            vec![
+                stage("query", "q", heads, width),
+                stage("noisy_key", "k", heads, width).of_keys(),
+                stage("copied_value", "v", heads, width).of_keys(),
+            ]
+        } else {
+            vec![stage("query", "q", heads, width), stage("key", "k", groups, width).of_keys()]
+        })
     }
 }
 
@@ -208,7 +234,7 @@ pub const MECHANISM: Mechanism = Mechanism {
         Law::ReducesTo { other: "softmax", at: &[("absorbed", Value::Flag(false))] },
     ],
     parity: Tolerance::F32,
-    wgsl: None,
+    wgsl: Some(include_str!("../../shaders/mechanism/trans_mla.wgsl")),
     source: include_str!("trans_mla.rs"),
     plug: Plug::projection_mod::<TransMla>(),
 };

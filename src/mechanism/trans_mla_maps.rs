@@ -20,7 +20,7 @@ impl Kept {
     /// Of a model of `groups` key–value heads of this width; nothing turns where the family does not rotate.
     pub fn new(p: &TransMlaParams, groups: usize, width: usize, rotates: bool) -> Self {
         let (latent, half) = (groups * width, width / 2);
-        let count = if rotates { ((p.rope_heads * half as f32).round() as usize).min(groups * half) } else { 0 };
+        let count = if rotates { ((p.rope_heads * half as f32 + 0.5) as usize).min(groups * half) } else { 0 };
         let fold = fold(p, half);
         // Of a folded group the first entries hold most; beyond them high frequencies tell neighbours apart.
         let mut order: Vec<(usize, usize)> =
@@ -29,7 +29,7 @@ impl Kept {
         let heads = count.div_ceil(half.max(1));
         let mut pairs = vec![false; heads * half];
         order[..count].iter().for_each(|(head, frequency)| pairs[head * half + frequency] = true);
-        let rank = (p.rank * latent as f32).round() as usize;
+        let rank = (p.rank * latent as f32 + 0.5) as usize;
         Self { rank: rank.clamp(1, 2 * latent - 2 * count), width, pairs }
     }
 

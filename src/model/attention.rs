@@ -3,8 +3,8 @@
 use super::run::Run;
 use crate::hook::{Array, Site};
 use crate::mechanism::{
-    Fill, Grid, Input, MASKED, Memories, Mixed, Placed, Projected, Rows, Selected, Stack, Turned, Twin, Vectors,
-    Weighted,
+    Fill, Grid, Input, MASKED, Memories, Mixed, Placed, Projected, Rotation, Rows, Selected, Stack, Turned, Twin,
+    Vectors, Weighted,
 };
 use burn::tensor::{Bool, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -37,9 +37,32 @@ pub fn project(stack: &Stack, at: &Grid, given: Projected, inputs: &[Array], mem
     let mut turned = projected(stack, placed, at, given, inputs, memories);
     for placed in mods {
         let given = Projected { q: turned.q, k: turned.k, v: turned.v, rotation: None };
+        let out = turned.out;
         turned = projected(stack, placed, at, given, inputs, memories);
+        turned.out = turned.out.or(out);
     }
     turned
+}
+
+/// [`project`] of whole sequences of which only the last queries are asked: what has no cache, laws and the step alone.
+/// `rotation` begins at position 0.
+pub fn project_whole(
+    stack: &Stack,
+    at: &Grid,
+    given: Vectors,
+    rotation: Rotation,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> (Vectors, Option<Tensor<4>>) {
+    let [batch, heads, _, width] = given.q.dims();
+    let whole = Grid { queries: at.keys, first_query: 0, ..at.clone() };
+    let q = match at.first_query {
+        0 => given.q,
+        before => Tensor::cat(vec![Tensor::zeros([batch, heads, before, width], &at.device), given.q], 2),
+    };
+    let projected = Projected { q, k: given.k, v: given.v, rotation: Some(rotation) };
+    let Turned { q, k, v, out } = project(stack, &whole, projected, inputs, memories);
+    (Vectors { q: q.slice_dim(2, at.first_query..at.keys), k, v, scale: given.scale }, out)
 }
 
 fn projected(
@@ -51,19 +74,27 @@ fn projected(
     memories: &mut Memories,
 ) -> Turned {
     match placed.mechanism.plug.twin {
-        Twin::Project(project, _) => {
+        Twin::Project(project, ..) => {
             project(&placed.values, &at.with(stack.inputs_of(placed, inputs)), given, memories.of(placed.mechanism.id))
         }
         _ => given.turn(),
     }
 }
 
-/// One step under the run's stack, every activation between vectors and z offered to its tap; `inputs` are those of
-/// [`Stack::inputs`].
-pub fn attend(run: &Run<'_>, at: &Grid, given: Vectors, inputs: &[Array], memories: &mut Memories) -> Attended {
+/// One step under the run's stack, every activation between vectors and z offered to its tap; `out` is that of
+/// [`Turned`], `inputs` are those of [`Stack::inputs`].
+pub fn attend(
+    run: &Run<'_>,
+    at: &Grid,
+    given: Vectors,
+    out: Option<&Tensor<4>>,
+    inputs: &[Array],
+    memories: &mut Memories,
+) -> Attended {
     let (stack, layer) = (run.stack, at.layer);
     if let Some(mixer) = &stack.mixer {
-        return mixed(run, mixer, at, given, inputs, memories);
+        let attended = mixed(run, mixer, at, given, inputs, memories);
+        return Attended { z: restore(attended.z, out), ..attended };
     }
     let mut scored = score(stack, at, &given, given.scores(), inputs, memories);
     scored.scores = run.offer(layer, Site::Scores, scored.scores);
@@ -76,7 +107,7 @@ pub fn attend(run: &Run<'_>, at: &Grid, given: Vectors, inputs: &[Array], memori
             slot.weight = weight.unsqueeze_dim(3);
         }
     }
-    let z = sum(&weighted, given.values());
+    let z = sum(&weighted, given.values(), out);
     Attended { scores: Some(scores), weighted: Some(weighted), z }
 }
 
@@ -123,7 +154,7 @@ pub fn mix(
     memories: &mut Memories,
 ) -> Mixed {
     match mixer.mechanism.plug.twin {
-        Twin::Mix(mix) => {
+        Twin::Mix(mix, _) => {
             mix(&mixer.values, &at.with(stack.inputs_of(mixer, inputs)), given, memories.of(mixer.mechanism.id))
         }
         // Stack puts only mixers there.
@@ -155,9 +186,9 @@ pub fn score(
             keep = both(keep, mask(&placed.values, &at_mod(placed)));
         }
     }
-    let mut scored = masked(scores, keep.expand(shape));
+    let mut scored = masked(scores, open(keep, at, stack.reach()).expand(shape));
     if let Some(placed) = &stack.selector
-        && let Twin::Select(select) = placed.mechanism.plug.twin
+        && let Twin::Select(select, _) = placed.mechanism.plug.twin
     {
         let rows = Rows { scores: scored.scores, keep: scored.keep, vectors: vectors.clone() };
         let Selected { keep, bias } = select(&placed.values, &at_mod(placed), &rows, memories.of(placed.mechanism.id));
@@ -172,6 +203,15 @@ pub fn score(
 
 fn masked(scores: Tensor<4>, keep: Tensor<4, Bool>) -> Scored {
     Scored { scores: scores.mask_fill(keep.clone().bool_not(), MASKED), keep }
+}
+
+/// What is kept, and the first `reach` keys for every query.
+pub fn open(keep: Tensor<4, Bool>, at: &Grid, reach: usize) -> Tensor<4, Bool> {
+    if reach == 0 {
+        return keep;
+    }
+    let first = at.key().lower_elem(reach as f32).expand([1, 1, at.queries, at.keys]);
+    keep.clone().bool_or(first.expand(keep.dims()))
 }
 
 /// Both conditions, each broadcast along the axes it lacks.
@@ -197,16 +237,24 @@ pub fn weigh(
         _ => Weighted { pattern: rows.scores.zeros_like(), slot: None },
     };
     for placed in &stack.pattern_mods {
-        if let Twin::Rework(rework) = placed.mechanism.plug.twin {
+        if let Twin::Rework(rework, _) = placed.mechanism.plug.twin {
             weighted = rework(&placed.values, &at_mod(placed), weighted, memories.of(placed.mechanism.id));
         }
     }
     weighted
 }
 
-/// The sum of values `[B,H,K,D]` under the weights → z `[B,H,Q,D]`.
-pub fn sum(weighted: &Weighted, values: Tensor<4>) -> Tensor<4> {
-    let z = weighted.pattern.clone().matmul(values);
+/// What heads mixed `[B,H,Q,F]` → z `[B,H,Q,D]`, through the map of each where there is one.
+pub fn restore(mixed: Tensor<4>, out: Option<&Tensor<4>>) -> Tensor<4> {
+    match out {
+        Some(out) => mixed.matmul(out.clone()),
+        None => mixed,
+    }
+}
+
+/// The sum of values `[B,H,K,F]` under the weights → z `[B,H,Q,D]`; `out` is that of [`Turned`].
+pub fn sum(weighted: &Weighted, values: Tensor<4>, out: Option<&Tensor<4>>) -> Tensor<4> {
+    let z = restore(weighted.pattern.clone().matmul(values), out);
     match &weighted.slot {
         Some(slot) => z + slot.weight.clone() * slot.value.clone(),
         None => z,

@@ -18,7 +18,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// Tables for positions `first .. first + queries`.
-    pub(super) fn new(
+    pub(crate) fn new(
         theta: f64,
         pairing: Pairing,
         width: usize,
@@ -36,6 +36,22 @@ impl Rotation {
             Tensor::from_data(TensorData::new(values, [1, 1, queries, pairs]), device)
         };
         Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
+    }
+
+    /// Queries or keys `[B,N,Q,D]` with entries that rotate together D/2 apart, whichever entries the family pairs.
+    pub fn halves(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, heads, queries, width] = x.dims();
+        match self.pairing {
+            Pairing::Half => x,
+            Pairing::Adjacent => {
+                x.reshape([batch, heads, queries, width / 2, 2]).swap_dims(3, 4).reshape([batch, heads, queries, width])
+            }
+        }
+    }
+
+    /// Turns what [`Rotation::halves`] gave, `[B,N,Q,D]`.
+    pub fn turn_halves(&self, x: Tensor<4>) -> Tensor<4> {
+        Self { pairing: Pairing::Half, ..self.clone() }.turn(x)
     }
 
     /// Turns queries or keys `[B,N,Q,D]`.

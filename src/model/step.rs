@@ -1,18 +1,23 @@
 //! The attention step alone, host arrays in and out: what `apply` runs and what the GPU twin is compared with.
 
 use super::attention;
+use super::config::Pairing;
+use super::rotary::Rotation;
 use crate::hook::Array;
 use crate::mechanism::{Grid, Memories, Mixed, Stack, Vectors};
 use crate::shape::Axes;
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 
+/// Base of the wavelengths by which a step alone turns, in halves, what a mechanism that changes projections is given.
+pub const THETA: f64 = 10_000.0;
+
 /// What an attention step is given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
-    /// Rotated queries `[B,H,Q,D]`.
+    /// Rotated queries `[B,H,Q,D]`; not yet rotated where the stack changes projections.
     pub q: Array,
-    /// Rotated keys `[B,G,K,D]`.
+    /// Rotated keys `[B,G,K,D]`; not yet rotated where the stack changes projections.
     pub k: Array,
     /// Values `[B,G,K,D]`.
     pub v: Array,
@@ -124,12 +129,18 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
         device: device.clone(),
         inputs: Vec::new(),
     };
-    let vectors = Vectors { q: tensor(&given.q), k: tensor(&given.k), v: tensor(&given.v), scale: given.scale };
+    let mut vectors = Vectors { q: tensor(&given.q), k: tensor(&given.k), v: tensor(&given.v), scale: given.scale };
     let mut memories = Memories::default();
+    let mut out = None;
+    if !stack.projection_mods.is_empty() {
+        let rotation = Rotation::new(THETA, Pairing::Half, sizes.width, 0, sizes.keys, &device);
+        (vectors, out) = attention::project_whole(stack, &at, vectors, rotation, &given.inputs, &mut memories);
+    }
     if let Some(mixer) = &stack.mixer {
         let plain = Stack::new("a", &[])?;
         let scored = attention::score(&plain, &at, &vectors, vectors.scores(), &[], &mut memories);
         let Mixed { z, pattern } = attention::mix(stack, mixer, &at, vectors, &given.inputs, &mut memories);
+        let z = attention::restore(z, out.as_ref());
         return Ok(Applied { scores: host(scored.scores)?, pattern: host(pattern())?, slot: None, z: host(z)? });
     }
     let scored = attention::score(stack, &at, &vectors, vectors.scores(), &given.inputs, &mut memories);
@@ -140,7 +151,7 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
         scores,
         pattern: host(weighted.pattern.clone())?,
         slot: slot.map(host).transpose()?,
-        z: host(attention::sum(&weighted, vectors.values()))?,
+        z: host(attention::sum(&weighted, vectors.values(), out.as_ref()))?,
     })
 }
 

@@ -305,7 +305,8 @@ impl Text {
             Some(keys) => keys.extend(layer, k, turned.v), // [B,G,K,D]
             None => (k, turned.v),
         };
-        let attended = attention::attend(run, at, Vectors { q, k, v, scale }, &inputs, past.memories);
+        let vectors = Vectors { q, k, v, scale };
+        let attended = attention::attend(run, at, vectors, turned.out.as_ref(), &inputs, past.memories);
         let z = run.offer(layer, Site::Z, attended.z); // [B,H,Q,D]
         if run.wants(layer, Site::Result) {
             let [_, heads, _, width] = z.dims();

@@ -1,4 +1,10 @@
 //! Layer `papers`: the checks (a), (b), … of each paper's specification that are more than a law, one file per kind.
 
+mod duo;
+mod hyper;
+mod latents;
 mod masks;
+mod mixers;
+mod patterns;
+mod quality;
 mod rows;

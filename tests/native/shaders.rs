@@ -3,12 +3,18 @@
 use attnscope::Error;
 use attnscope::catalogue::Role;
 use attnscope::experiment::Chip;
+use attnscope::gpu::decode::plan::Form;
 use attnscope::gpu::kernel::Kernel;
+use attnscope::gpu::layers;
 use attnscope::gpu::link::{Access, Linked};
-use attnscope::gpu::{layers, source};
+use attnscope::gpu::plan::{Attend, Plan};
+use attnscope::gpu::project::Unturned;
+use attnscope::gpu::weights::Format;
+use attnscope::gpu::{decode, source};
 use attnscope::hook::{Selection, Site};
-use attnscope::mechanism::{ALL, Mechanism, Paper, Plug, Stack};
+use attnscope::mechanism::{ALL, Mechanism, Paper, Plug, Stack, laws};
 use attnscope::model::config::{Activation, Config, Family, Norm, Pairing, Positions};
+use attnscope::model::step::Sizes;
 use naga::AddressSpace;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +23,7 @@ const MOST_STORAGE: usize = 8;
 const MOST_INVOCATIONS: u32 = 256;
 const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
 
-/// Every mechanism alone, and every legal pair and triple of one score mod, one mask mod and one normalizer.
+/// Every mechanism of the row kernel alone, and every legal set of one score mod, mask mod, selector and normalizer.
 fn stacks() -> Vec<Stack> {
     let of = |role: Role| {
         ALL.iter().filter(move |m| m.plug.role == role && m.wgsl.is_some()).map(|m| Some(m.id)).chain([None])
@@ -25,9 +31,11 @@ fn stacks() -> Vec<Stack> {
     let mut stacks = Vec::new();
     for score in of(Role::ScoreMod) {
         for mask in of(Role::MaskMod) {
-            for normalizer in of(Role::Normalizer) {
-                let chips: Vec<_> = [score, mask, normalizer].into_iter().flatten().map(Chip::new).collect();
-                stacks.push(Stack::new("a", &chips).expect("one of each role is legal"));
+            for selector in of(Role::Selector) {
+                for normalizer in of(Role::Normalizer) {
+                    let chips = [score, mask, selector, normalizer].into_iter().flatten().map(Chip::new);
+                    stacks.push(Stack::new("a", &chips.collect::<Vec<_>>()).expect("one of each role is legal"));
+                }
             }
         }
     }
@@ -47,17 +55,91 @@ fn configs() -> Vec<Config> {
     configs
 }
 
+/// The plan of an attention step, unless it is refused: some stacks read more buffers than a kernel may bind.
+fn step(stack: &Stack, capture: bool, cached: bool) -> Option<Plan> {
+    let sizes = Sizes { batch: 1, heads: 4, kv_heads: 2, queries: 7, keys: 7, width: 8 };
+    let at = Attend {
+        q: "q",
+        k: "k",
+        v: "v",
+        z: "z",
+        capture: capture.then_some("maps"),
+        state: cached.then_some("state"),
+        layer: 1,
+        layers: 3,
+        sizes,
+        room: sizes,
+        first_query: 0,
+        first_head: 0,
+        shown: 4,
+        scale: 1.0,
+    };
+    let mut plan = Plan::default();
+    let given = Unturned { q: "q", k: "k", v: "v", turns: Some("turns"), pairing: [1, 4] };
+    match plan.attend_projected(stack, &given, &at) {
+        Ok(()) => Some(plan),
+        Err(Error::Unsupported { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Stacks of one mechanism that acts in stages, at every corner of its parameters.
+fn staged() -> impl Iterator<Item = Stack> {
+    let corners = |mechanism: &'static Mechanism| {
+        laws::corners(mechanism).map(move |values| Stack::alone(mechanism, values).expect("it is legal"))
+    };
+    let twins = ALL.iter().filter(|mechanism| mechanism.wgsl.is_some());
+    twins.flat_map(move |mechanism| corners(mechanism)).filter(Stack::acts_in_stages)
+}
+
+/// Plans of decoding: one token, and a chunk of a prompt, with matrices in every format.
+fn decoding() -> Vec<Plan> {
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    let mut plans = Vec::new();
+    for config in configs() {
+        for format in [Format::F32, Format::F16, Format::I8] {
+            let form = Form { config: &config, format, stack: &plain, room: 32 };
+            plans.push(decode::plan::step(form).expect("a small model fits"));
+            plans.push(decode::plan::chunk(form, 4, 5, 8).expect("a small model fits"));
+        }
+    }
+    plans
+}
+
+/// Passes of small models, and of one under every stack that acts in stages; and plans of decoding.
+fn plans(wants: &Selection) -> Vec<Plan> {
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    let stacks = staged().map(|stack| (configs().swap_remove(1), stack));
+    let all = configs().into_iter().map(|config| (config, plain.clone())).chain(stacks);
+    let pass = |(config, stack): (Config, Stack)| {
+        layers::pass(&config, Format::F32, &stack, wants, false, 5, 8).expect("a small model fits").plan
+    };
+    all.map(pass).chain(decoding()).collect()
+}
+
 fn kernels() -> BTreeMap<String, Kernel> {
     let mut kernels = BTreeMap::new();
     let mut put = |kernel: Kernel| kernels.insert(kernel.id(), kernel);
     for stack in stacks() {
-        put(Kernel::attend_rows(&stack, false));
-        put(Kernel::attend_rows(&stack, true));
+        for (capture, cached) in [(false, false), (true, false), (false, true)] {
+            step(&stack, capture, cached).into_iter().flat_map(|plan| plan.steps).for_each(|step| {
+                put(step.kernel);
+            });
+        }
     }
+    for stack in staged() {
+        let plan = step(&stack, true, false).expect("it has a GPU twin");
+        plan.steps.into_iter().for_each(|step| {
+            put(step.kernel);
+        });
+    }
+    decoding().into_iter().flat_map(|plan| plan.steps).for_each(|step| {
+        put(step.kernel);
+    });
     let plain = Stack::new("a", &[]).expect("nothing is legal");
     for config in configs() {
         for wants in [Selection::default(), Selection::sites(Site::ALL)] {
-            let pass = layers::pass(&config, &plain, &wants, false, 5, 8).expect("a small model fits");
+            let pass = layers::pass(&config, Format::F32, &plain, &wants, false, 5, 8).expect("a small model fits");
             pass.plan.steps.into_iter().for_each(|step| {
                 put(step.kernel);
             });
@@ -164,11 +246,8 @@ fn workgroups_fit_every_device() {
 #[test]
 fn the_shape_uniform_is_read_back_whole_and_is_told_whole() {
     let mut complaints = Vec::new();
-    let plain = Stack::new("a", &[]).expect("nothing is legal");
-    for config in configs() {
-        let pass =
-            layers::pass(&config, &plain, &Selection::sites(Site::ALL), false, 5, 8).expect("a small model fits");
-        for step in &pass.plan.steps {
+    for plan in plans(&Selection::sites(Site::ALL)) {
+        for step in &plan.steps {
             let linked = step.kernel.link().expect("checked above");
             let (module, _) = module(&linked).expect("checked above");
             let declared: Vec<String> = module
@@ -198,13 +277,10 @@ fn the_shape_uniform_is_read_back_whole_and_is_told_whole() {
 
 #[test]
 fn no_step_reads_what_it_writes() {
-    let plain = Stack::new("a", &[]).expect("nothing is legal");
-    for config in configs() {
-        for wants in
-            [Selection::default(), Selection::sites(Site::ALL), Selection::sites(&[Site::ResidPre, Site::Pattern])]
-        {
-            let pass = layers::pass(&config, &plain, &wants, false, 5, 8).expect("a small model fits");
-            for step in &pass.plan.steps {
+    for wants in [Selection::default(), Selection::sites(Site::ALL), Selection::sites(&[Site::ResidPre, Site::Pattern])]
+    {
+        for plan in plans(&wants) {
+            for step in &plan.steps {
                 let linked = step.kernel.link().expect("checked above");
                 let buffer =
                     |name: &str| step.binds.iter().find(|(binding, _)| binding == name).map(|(_, buffer)| buffer);
@@ -225,12 +301,24 @@ fn a_pass_stays_within_its_dispatches() {
     let plain = Stack::new("a", &[]).expect("nothing is legal");
     for config in configs() {
         let per_layer = if matches!(config.positions, Positions::Rotary { .. }) { 8 } else { 7 };
-        let pass = layers::pass(&config, &plain, &Selection::default(), false, 5, 8).expect("a small model fits");
+        let pass =
+            layers::pass(&config, Format::F32, &plain, &Selection::default(), false, 5, 8).expect("a small model fits");
         assert_eq!(pass.plan.steps.len(), per_layer * config.layers + 3, "{config:?}");
-        let every =
-            layers::pass(&config, &plain, &Selection::sites(Site::ALL), true, 5, 8).expect("a small model fits");
+        let every = layers::pass(&config, Format::F32, &plain, &Selection::sites(Site::ALL), true, 5, 8)
+            .expect("a small model fits");
         let more = if config.positions == Positions::Learned { 2 } else { 1 };
         assert_eq!(every.plan.steps.len(), pass.plan.steps.len() + config.layers + more, "captures of {config:?}");
+    }
+}
+
+#[test]
+fn a_token_stays_within_its_dispatches() {
+    let plain = Stack::new("a", &[]).expect("nothing is legal");
+    for config in configs() {
+        let form = Form { config: &config, format: Format::F32, stack: &plain, room: 32 };
+        let [token, chunk] = [decode::plan::step(form), decode::plan::chunk(form, 0, 8, 8)]
+            .map(|plan| plan.expect("a small model fits").steps.len());
+        assert_eq!((token, chunk), (5 * config.layers + 2, 7 * config.layers + 1), "{config:?}");
     }
 }
 
@@ -282,13 +370,14 @@ fn every_file_is_embedded_and_reached() {
 #[test]
 fn faults_name_the_file_and_line_they_came_from() {
     const MISSING: &str = "// broken: names a piece that does not exist.\n#import nowhere\n";
-    const SLOT: &str = "// broken: names a slot that nobody fills.\nfn softmax_f() {\n    #slot nowhere\n}\n";
+    const SLOT: &str = "// broken: names a slot that nobody fills.\nfn softmax_slot() {\n    #slot nowhere\n}\n";
     const BINDING: &str = "// broken: a binding in another form.\n@binding(9) @group(0) var<storage> a: array<f32>;\n";
     let softmax = attnscope::mechanism::by_id("softmax").expect("it is there");
     for (text, line) in [(MISSING, 2), (SLOT, 3), (BINDING, 2)] {
         let broken = with_wgsl(softmax, text);
-        let mut kernel = Kernel::new("attend_rows", &[("capture", "capture_none")]);
-        kernel.mechanisms.push(broken);
+        let plain = Stack::new("a", &[]).expect("nothing is legal");
+        let mut kernel = Kernel::attend_rows(&plain, false, false, false);
+        kernel.mechanisms = vec![broken];
         match kernel.link() {
             Err(Error::Kernel { file, line: found, .. }) => {
                 assert_eq!((file.as_str(), found), ("shaders/mechanism/softmax.wgsl", line));
@@ -318,6 +407,6 @@ pub fn with_wgsl(of: &Mechanism, wgsl: &'static str) -> &'static Mechanism {
         parity: of.parity,
         wgsl: Some(wgsl),
         source: of.source,
-        plug: Plug { role: plug.role, spec: plug.spec, params: plug.params, inputs: plug.inputs, twin: plug.twin },
+        plug: Plug { role: plug.role, spec: plug.spec, params: plug.params, inputs: plug.inputs, twin: plug.twin, reach: plug.reach },
     }))
 }

@@ -34,11 +34,16 @@ const LONG_FILES: &[(&str, usize, &str)] = &[];
 
 /// Files of `src/mechanism` that are not a mechanism, and what they are.
 const MECHANISM_MACHINERY: &[(&str, &str)] = &[
+    ("alike", "how alike patterns of layers are"),
+    ("eigen", "eigenvectors of symmetric matrices"),
+    ("gray", "order of hash codes"),
     ("grid", "where a mechanism is asked, and what it remembers"),
     ("laws", "whether a mechanism keeps its laws"),
     ("mod", "the contract and the registry"),
     ("role", "traits of the roles, and the plug"),
     ("stack", "mechanisms of one pane, in order"),
+    ("stage", "kernels that a mechanism runs, as data"),
+    ("trans_mla_maps", "the maps of a compressed TransMLA layer"),
 ];
 
 /// Headings of a mechanism's page, in order, after the title.

@@ -65,7 +65,8 @@ impl Layout {
     }
 }
 
-/// One map as RGBA bytes: nearest cell when enlarged, the heaviest weight of each block when reduced.
+/// One map as RGBA bytes: nearest cell when enlarged, the heaviest weight of each block when reduced. A map with negative
+/// weights, such as that of a mixer without a softmax, is drawn on both sides of zero.
 pub fn tile(pattern: Option<&[f32]>, tokens: usize, edge: usize, palette: &Palette) -> Vec<u8> {
     let Some(pattern) = pattern.filter(|pattern| tokens > 0 && pattern.len() == tokens * tokens) else {
         let [red, green, blue] = palette.ground();
@@ -77,12 +78,14 @@ pub fn tile(pattern: Option<&[f32]>, tokens: usize, edge: usize, palette: &Palet
             start..((index + 1) * tokens / edge).max(start + 1)
         })
         .collect();
+    let scaling = Scaling { diverging: pattern.iter().any(|weight| *weight < 0.0), ..Scaling::WALL };
     let mut bytes = Vec::with_capacity(edge * edge * 4);
     for queries in &spans {
         for keys in &spans {
             let block = queries.clone().flat_map(|query| pattern[query * tokens..][keys.clone()].iter().copied());
-            let value = block.fold(f32::NAN, |most, value| if value > most || most.is_nan() { value } else { most });
-            let [red, green, blue] = palette.colour(Scaling::WALL, value);
+            let value = block
+                .fold(f32::NAN, |most, value| if value.abs() > most.abs() || most.is_nan() { value } else { most });
+            let [red, green, blue] = palette.colour(scaling, value);
             bytes.extend([red, green, blue, 255]);
         }
     }
