@@ -8,6 +8,7 @@ use crate::experiment::Experiment;
 use crate::lens::roles::probes;
 use crate::mechanism::{Probed, Stack};
 use crate::model::attention::uniform;
+use crate::model::config::Positions;
 
 /// Probes, and tokens of one half: windows up to about twice that leave something to measure, and the patterns of a model
 /// of 144 heads stay below 20 MB.
@@ -58,6 +59,8 @@ impl Engine {
         for probe in &probes {
             patterns.push(self.patterns(&probe.repeated, &plain, SEED).await?);
         }
-        Ok(Probed { layers, heads, kv_heads, lead, half, patterns, noise: Vec::new() })
+        let (texts, moments) = self.read_texts(&plain).await?;
+        let (width, rotates) = (self.config.head_width, self.config.positions != Positions::Learned);
+        Ok(Probed { layers, heads, kv_heads, width, rotates, lead, half, patterns, texts, moments, noise: Vec::new() })
     }
 }
