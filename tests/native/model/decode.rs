@@ -2,10 +2,12 @@
 
 use super::{corner_stacks, lively, small_configs, some_tokens, stack};
 use crate::fixtures::deviation;
+use attnscope::experiment::Chip;
 use attnscope::hook::{ActivationCache, Selection};
-use attnscope::mechanism::{ALL, Stack};
+use attnscope::mechanism::{ALL, Law, Mechanism, Stack};
 use attnscope::model::config::Config;
 use attnscope::model::{CpuModel, Weights};
+use attnscope::spec::Value;
 
 fn check(config: &Config, weights: &Weights, stack: &Stack, name: &str) {
     let model = CpuModel::new(config, weights).unwrap();
@@ -30,16 +32,36 @@ fn decoding_equals_prefill_for_every_model() {
     }
 }
 
+/// Where a mechanism claims to be causal that is every corner of its parameters, else where it claims that rows do not
+/// depend on what follows.
 #[test]
 fn decoding_equals_prefill_under_every_mechanism() {
     let (_, config) = small_configs().swap_remove(2);
     let weights = lively(&config, 2);
     for mechanism in ALL {
-        for stack in corner_stacks(mechanism) {
+        let causal = mechanism.laws.iter().any(|law| matches!(law, Law::Causal));
+        let stacks: Vec<Stack> = if causal { corner_stacks(mechanism).collect() } else { prefix_stacks(mechanism) };
+        for stack in stacks {
             let values = &stack.iter().find(|placed| placed.mechanism.id == mechanism.id).unwrap().values;
             check(&config, &weights, &stack, &format!("{} {values:?}", mechanism.id));
         }
     }
+}
+
+/// A mechanism alone at each setting of its [`Law::Prefix`].
+fn prefix_stacks(mechanism: &'static Mechanism) -> Vec<Stack> {
+    let settings = mechanism.laws.iter().filter_map(|law| match law {
+        Law::Prefix(at) => Some(at),
+        _ => None,
+    });
+    let chip = |at: &&[(&str, Value)]| {
+        let written = at.iter().map(|(key, value)| {
+            let param = mechanism.plug.spec.iter().find(|param| param.key == *key).unwrap();
+            (key.to_string(), param.write(*value))
+        });
+        stack(&[Chip { id: mechanism.id.into(), values: written.collect() }])
+    };
+    settings.map(chip).collect()
 }
 
 /// The cache is really used: a decoder that has seen other tokens starts anew, and the context is a limit.

@@ -121,7 +121,7 @@ fn a_compressed_latent_decodes() {
 /// Keys of every head `[H,Q,D]` under a chip that is not absorbed, of seeded projections.
 fn keys(chip: &Chip, config: &Config) -> Vec<Vec<f64>> {
     let placed = Placed::new(chip).unwrap();
-    let Twin::Project(project, _) = placed.mechanism.plug.twin else { panic!("a projection mod") };
+    let Twin::Project(project, ..) = placed.mechanism.plug.twin else { panic!("a projection mod") };
     let device = Device::flex();
     let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width);
     let noise = |name: &str, heads: usize| -> Tensor<4> {
@@ -178,7 +178,7 @@ fn the_cache_holds_what_it_says() {
     let latent = config.kv_heads * config.head_width;
     let cached = |chip: Chip| {
         let placed = Placed::new(&chip).unwrap();
-        let Twin::Project(_, cached) = placed.mechanism.plug.twin else { panic!("a projection mod") };
+        let Twin::Project(_, cached, _) = placed.mechanism.plug.twin else { panic!("a projection mod") };
         let at = Grid {
             layer: 0,
             layers: config.layers,
