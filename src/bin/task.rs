@@ -11,6 +11,7 @@
 //! | `setup` | which pieces a command needs, installed where missing |
 //! | `wasm` | the wasm32 target, by rustup or from Debian's sources |
 //! | `bundle` | trunk, and how large the result is |
+//! | `offline` | the list of files that the service worker keeps |
 //! | `server` | the static file server that `serve` and the browser tests share |
 //! | `layers` | the test layers and their table |
 //! | `bench` | the bench beside peers |
@@ -26,6 +27,8 @@ mod bundle;
 mod layers;
 #[path = "task/lints.rs"]
 mod lints;
+#[path = "task/offline.rs"]
+mod offline;
 #[path = "task/place.rs"]
 mod place;
 #[path = "task/server.rs"]

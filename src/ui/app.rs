@@ -3,6 +3,7 @@
 use super::difference::Difference;
 use super::embed;
 use super::notices::{Notices, Status};
+use super::offline::Offline;
 use super::pane::{AddPane, PaneView};
 use super::papers::Papers;
 use super::prompt::Prompt;
@@ -141,7 +142,7 @@ fn Foot() -> impl IntoView {
     };
     view! {
         <footer class="foot">
-            <span class="grow">"attnscope "{env!("CARGO_PKG_VERSION")}". Every number is computed on this device; nothing is sent anywhere."</span>
+            <span class="grow">"attnscope "{env!("CARGO_PKG_VERSION")}". Every number is computed on this device; nothing is sent anywhere."<Offline/></span>
             <span class="mono">{facts}</span>
         </footer>
     }

@@ -14,6 +14,7 @@
 //! | [`embed`] | the page as a figure in a frame |
 //! | [`export`] | figures, numbers and snippets to take away |
 //! | [`notices`] | trouble, notices, and what a screen reader is told |
+//! | [`offline`] | what keeps the page on this device |
 //! | [`overlay`], [`icons`], [`theme`], [`format`] | sheets and dialogs, icons, light and dark, numbers as people read them |
 
 pub mod about;
@@ -27,6 +28,7 @@ pub mod format;
 pub mod help;
 pub mod icons;
 pub mod notices;
+pub mod offline;
 pub mod overlay;
 pub mod pane;
 pub mod papers;

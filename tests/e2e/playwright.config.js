@@ -29,6 +29,8 @@ export default defineConfig({
   use: {
     testIdAttribute: "data-test",
     viewport: { width: 1440, height: 900 },
+    // Each test starts with an empty browser; only the tests about it keep the page on the device.
+    serviceWorkers: "block",
     trace: "retain-on-failure",
   },
   projects: [

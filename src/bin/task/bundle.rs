@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::offline;
 use crate::place::Place;
 use crate::server::CONTENT_SECURITY_POLICY;
 use crate::setup::{self, Piece};
@@ -31,6 +32,7 @@ pub fn build(place: &Place) -> Result {
         doing("write", &copy, fs::copy(dist.join("index.html"), &copy))?;
     }
     judge_pages(&dist)?;
+    offline::write(&dist, &files(&dist)?)?;
     report_sizes(&dist)
 }
 
