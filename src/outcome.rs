@@ -170,6 +170,24 @@ pub struct Price {
     pub millis: f32,
 }
 
+/// A length beyond the context of the shipped models.
+pub const LONG_TOKENS: usize = 2048;
+
+/// What a variant costs and is worth on one text.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quote {
+    /// Tokens it was run on.
+    pub tokens: usize,
+    /// What it costs at this length.
+    pub price: Price,
+    /// What it would cost at [`LONG_TOKENS`] tokens, in closed form; nothing of it is measured.
+    pub long: Price,
+    /// Mean loss in nats per token.
+    pub loss: Option<f32>,
+    /// Tokens drawn per second, one at a time; `None` when nothing was drawn.
+    pub tokens_per_second: Option<f32>,
+}
+
 /// One head in full, on demand.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HeadMaps {

@@ -3,7 +3,10 @@
 //! Which of them work here is not written down anywhere: a paper works when a mechanism of the catalogue names its number.
 
 use crate::catalogue::Entry;
-use crate::experiment::{Chip, Experiment, Pane, View};
+use crate::experiment::{Chip, Experiment, Pane, View, link};
+use crate::lens::Patterns;
+use crate::lens::sinks::Sinks;
+use crate::outcome::Outcome;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,69 @@ pub struct Paper {
     pub models: Vec<String>,
     /// What has to be trained for it: `none`, `adapter`, `router`, `closed form`, `full`.
     pub training: String,
+    /// The experiment that shows it here, once somebody has chosen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<Show>,
+}
+
+/// An experiment and what it shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    /// The experiment as a link, without `#`.
+    pub link: String,
+    /// What one sees, in one sentence that the measured number bears out.
+    pub takeaway: String,
+    /// The number that shows it.
+    pub number: Number,
+}
+
+/// A number of pane B.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Number {
+    /// Loss in B minus loss in A.
+    DeltaLoss,
+    /// KL of the next token's distribution.
+    Kl,
+    /// Share of the causal scores that B computes.
+    ScoreShare,
+    /// Bytes that B caches as a share of what A caches.
+    CacheShare,
+    /// Largest mass that B puts on the first token, as a share of A's.
+    SinkShare,
+}
+
+impl Number {
+    /// The number in words, from the newest outcome; `None` while it cannot be had.
+    pub fn read(self, outcome: &Outcome) -> Option<String> {
+        let [a, b, ..] = outcome.panes.as_slice() else { return None };
+        let versus = b.versus_a.as_ref()?;
+        let percent = |share: f32| format!("{:.1} %", 100.0 * share);
+        Some(match self {
+            Number::DeltaLoss => format!("Δ loss {:+.3} nats", versus.delta_loss?),
+            Number::Kl => format!("KL {:.3} nats", versus.kl_next),
+            Number::ScoreShare => format!("{} of the scores", percent(b.price.score_share)),
+            Number::CacheShare => {
+                format!("{} of the cache", percent(b.price.kv_bytes as f32 / a.price.kv_bytes.max(1) as f32))
+            }
+            Number::SinkShare => {
+                let mass = |pane| Some(Sinks::new(&Patterns::of(pane)?).mean(0)?.max(0.0));
+                format!("{} of the sink", percent(mass(b)? / mass(a)?))
+            }
+        })
+    }
+}
+
+/// The paper whose experiment this is, whatever is looked at in it.
+pub fn shown_by<'a>(papers: &'a [Paper], experiment: &Experiment) -> Option<(&'a Paper, &'a Show)> {
+    let same = |show: &Show| {
+        link::read(&show.link).is_ok_and(|opened| {
+            let Experiment { model, prompt, bos, panes, seed, .. } = opened.experiment;
+            (&model, &prompt, bos, &panes, seed)
+                == (&experiment.model, &experiment.prompt, experiment.bos, &experiment.panes, experiment.seed)
+        })
+    };
+    papers.iter().find_map(|paper| paper.show.as_ref().filter(|show| same(show)).map(|show| (paper, show)))
 }
 
 /// All of them, by number.
@@ -39,6 +105,12 @@ pub fn beside_softmax(entry: &Entry) -> Experiment {
 }
 
 impl Paper {
+    /// The link, without `#`, that opens this paper's experiment: the chosen one, else its first mechanism beside softmax.
+    pub fn link(&self, mechanisms: &[Entry]) -> Option<String> {
+        let chosen = self.show.as_ref().map(|show| show.link.clone());
+        chosen.or_else(|| mechanisms.first().map(|entry| link::write(&beside_softmax(entry))))
+    }
+
     /// The mechanisms of the catalogue that come from this paper.
     pub fn mechanisms<'a>(&self, catalogue: &'a [Entry]) -> Vec<&'a Entry> {
         catalogue.iter().filter(|entry| entry.number == Some(self.number)).collect()

@@ -10,9 +10,9 @@ pub mod protocol;
 #[cfg(feature = "worker")]
 pub mod server;
 
-use crate::experiment::{Experiment, Head};
+use crate::experiment::{Chip, Experiment, Head};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{EngineFacts, ModelFacts, Outcome, Token};
+use crate::outcome::{EngineFacts, ModelFacts, Outcome, Quote, Token};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks of the worker.
@@ -60,6 +60,17 @@ pub enum Command {
         pane: usize,
         /// At most this many; fewer when they would take longer than a frame or two.
         most: usize,
+    },
+    /// What one variant costs and is worth.
+    Quote {
+        /// Its mechanisms.
+        stack: Vec<Chip>,
+        /// The text it reads.
+        text: String,
+        /// How many tokens of it.
+        tokens: usize,
+        /// How many tokens to draw for the speed of decoding.
+        drawn: usize,
     },
     /// Checks the laws of one mechanism on this device.
     Laws {
@@ -115,6 +126,11 @@ pub enum Reply {
         ended: bool,
         /// Why it ended, where that is not the natural end.
         notice: Option<String>,
+    },
+    /// Answer to [`Command::Quote`].
+    Quote {
+        /// The quote.
+        quote: Quote,
     },
     /// Answer to [`Command::Laws`].
     Laws {

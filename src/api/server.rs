@@ -184,6 +184,9 @@ impl Server {
             Command::Roles { experiment, pane } => {
                 Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))
             }
+            Command::Quote { stack, text, tokens, drawn } => {
+                Ok((Reply::Quote { quote: engine.quote(stack, text, *tokens, *drawn).await? }, Vec::new()))
+            }
             Command::Begin { experiment, pane } => {
                 self.continuations.borrow_mut().remove(pane);
                 let begun = engine.continuation(experiment, *pane).await?;

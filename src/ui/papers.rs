@@ -1,5 +1,6 @@
 //! The catalogue: 68 papers, searchable; those that work here open an experiment.
 
+use super::measured;
 use super::route::{Nav, PlainBar};
 use super::theme;
 use crate::catalogue::{self, Entry};
@@ -202,7 +203,12 @@ fn Filters(cards: StoredValue<Arc<Vec<Card>>>, chosen: Chosen) -> impl IntoView 
 #[component]
 fn CardView(card: Card) -> impl IntoView {
     let Card { paper, mechanisms } = card;
-    let open = mechanisms.first().map(|entry| format!("./#{}", link::write(&papers::beside_softmax(entry))));
+    let open = paper.link(&mechanisms).filter(|_| !mechanisms.is_empty()).map(|link| format!("./#{link}"));
+    let claim = match &paper.show {
+        Some(show) => view! { <p><strong>{show.takeaway.clone()}</strong></p> }.into_any(),
+        None => ().into_any(),
+    };
+    let measured = measured::remembered(paper.number);
     let title = match open {
         Some(href) => view! { <a href=href>{paper.title.clone()}</a> }.into_any(),
         None => paper.title.clone().into_any(),
@@ -225,7 +231,8 @@ fn CardView(card: Card) -> impl IntoView {
             <div class="top-line"><span class="mono">{format!("{:02}", paper.number)}</span><span>{facts}</span></div>
             <h2>{title}</h2>
             <p>{paper.claim}</p>
-            <div class="row">{foot}</div>
+            {claim}
+            <div class="row">{foot}{measured.map(|number| view! { <span class="measured" data-test="paper-number" title="Measured on this device when you opened it">{number}</span> })}</div>
         </article>
     }
 }

@@ -1,6 +1,6 @@
 //! Which page the address names.
 //!
-//! All pages are one bundle under several names: `papers.html` is a copy of `index.html`, so that every address stands
+//! All pages are one bundle under several names: `papers.html` and `bench.html` are copies of `index.html`, so that every address stands
 //! in the same folder and any static host serves it. An address nobody knows is the playground.
 
 use super::theme::{Choice, ThemeButton};
@@ -14,11 +14,13 @@ pub enum Page {
     Playground,
     /// The catalogue of papers.
     Papers,
+    /// Every variant's quality against its price.
+    Bench,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    pub const ALL: [Page; 2] = [Page::Playground, Page::Papers];
+    pub const ALL: [Page; 3] = [Page::Playground, Page::Papers, Page::Bench];
 
     /// The page of the address.
     pub fn here() -> Self {
@@ -32,6 +34,7 @@ impl Page {
         match self {
             Page::Playground => "./",
             Page::Papers => "papers",
+            Page::Bench => "bench",
         }
     }
 
@@ -39,6 +42,7 @@ impl Page {
         match self {
             Page::Playground => "Playground",
             Page::Papers => "Papers",
+            Page::Bench => "Bench",
         }
     }
 }

@@ -6,7 +6,7 @@
 //! on screen, marked stale, until the new one is there.
 
 pub mod continuing;
-mod drive;
+pub(super) mod drive;
 mod history;
 
 use crate::api::LawReport;

@@ -87,7 +87,8 @@ fn root() -> Option<web_sys::Element> {
     document().document_element()
 }
 
-fn storage() -> Option<web_sys::Storage> {
+/// What is kept on this device; `None` where it is closed to us.
+pub fn storage() -> Option<web_sys::Storage> {
     window().local_storage().ok().flatten()
 }
 

@@ -176,7 +176,7 @@ fn Share() -> impl IntoView {
 }
 
 /// Copies to the clipboard; false where the page has none, which is so outside secure contexts, or may not write to it.
-async fn copy_text(text: &str) -> bool {
+pub async fn copy_text(text: &str) -> bool {
     let clipboard = window().navigator().clipboard();
     !clipboard.is_undefined() && JsFuture::from(clipboard.write_text(text)).await.is_ok()
 }

@@ -282,14 +282,14 @@ fn head_maps(answer: Answer) -> Result<HeadMaps, Trouble> {
 }
 
 /// The folder of the page, to which `models/` is relative.
-fn base() -> String {
+pub(in crate::ui) fn base() -> String {
     let uri = document().base_uri().ok().flatten().unwrap_or_default();
     let path = uri.split(['#', '?']).next().unwrap_or_default();
     path.rfind('/').map_or("", |end| &path[..=end]).to_owned()
 }
 
 /// `?engine=cpu` or `?engine=gpu` in the address forces one; otherwise the worker decides.
-fn wanted_engine() -> String {
+pub(in crate::ui) fn wanted_engine() -> String {
     let search = window().location().search().unwrap_or_default();
     let wanted = search.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("engine="));
     wanted.filter(|word| ["cpu", "gpu"].contains(word)).unwrap_or("auto").to_owned()

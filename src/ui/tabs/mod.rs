@@ -2,7 +2,7 @@
 //!
 //! The open tab is part of the link. Only the open one exists, so that a closed one costs nothing.
 
-mod chart;
+pub mod chart;
 mod paper;
 mod roles;
 mod sinks;
