@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::decode::KeyValues;
+use super::lean::{Kept, Lean};
 use super::run::{Run, host};
 use super::text::Text;
 use super::weights::Weights;
@@ -10,12 +11,15 @@ use crate::hook::{ActivationCache, Array, Tap};
 use crate::mechanism::Stack;
 use crate::{Error, Result};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::sync::{Arc, OnceLock};
 
 /// A model on burn's processor backend.
 #[derive(Debug, Clone)]
 pub struct CpuModel {
     text: Text,
     device: Device,
+    /// Made when a plain continuation first wants it, since it holds the weights a second time.
+    lean: OnceLock<Arc<Lean>>,
 }
 
 impl CpuModel {
@@ -27,7 +31,7 @@ impl CpuModel {
         config.check("config")?;
         weights.check(config, "weights")?;
         let device = Device::flex();
-        Ok(Self { text: Text::from_weights(config, weights, &device)?, device })
+        Ok(Self { text: Text::from_weights(config, weights, &device)?, device, lean: OnceLock::new() })
     }
 
     /// Sizes and choices.
@@ -71,10 +75,25 @@ impl CpuModel {
         }
         let new = &tokens[seen.tokens.len()..];
         self.check_tokens(new, seen.tokens.len())?;
-        let run = Run::new(stack, seed);
-        let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
+        let logits = if Lean::takes(self.config(), stack) {
+            self.lean()?.advance(&mut seen.kept, new)
+        } else {
+            let run = Run::new(stack, seed);
+            let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
+            host(logits.narrow(1, new.len() - 1, 1).into_data()).data
+        };
         seen.tokens.extend_from_slice(new);
-        Ok(host(logits.narrow(1, new.len() - 1, 1).into_data()).data)
+        Ok(logits)
+    }
+
+    fn lean(&self) -> Result<Arc<Lean>> {
+        match self.lean.get() {
+            Some(lean) => Ok(lean.clone()),
+            None => {
+                let lean = Arc::new(Lean::new(self.config(), self.text.to_weights())?);
+                Ok(self.lean.get_or_init(|| lean).clone())
+            }
+        }
     }
 
     fn tokens(&self, batch: &[&[u32]], queries: usize) -> Tensor<2, Int> {
@@ -121,6 +140,8 @@ impl Forward for CpuModel {
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     cache: KeyValues,
+    /// The same of a plain stack.
+    kept: Kept,
     tokens: Vec<u32>,
 }
 

@@ -52,11 +52,15 @@ impl Weights {
     /// # Errors
     /// [`Error::Tensor`] when there is none of this name.
     pub fn get(&self, name: &str) -> Result<&Array> {
-        self.0.get(name).ok_or_else(|| Error::Tensor {
-            file: "weights".into(),
-            tensor: name.into(),
-            problem: "is missing".into(),
-        })
+        self.0.get(name).ok_or_else(|| missing(name))
+    }
+
+    /// Removes one weight and returns it.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when there is none of this name.
+    pub fn take(&mut self, name: &str) -> Result<Array> {
+        self.0.remove(name).ok_or_else(|| missing(name))
     }
 
     /// Checks that exactly the weights of `config` are there, in the right shapes and finite; `file` is named in errors.
@@ -83,4 +87,8 @@ impl Weights {
             None => Ok(()),
         }
     }
+}
+
+fn missing(name: &str) -> Error {
+    Error::Tensor { file: "weights".into(), tensor: name.into(), problem: "is missing".into() }
 }

@@ -8,7 +8,8 @@
 mod configs;
 mod decode;
 mod edits;
-mod files;
+pub mod files;
+mod lean;
 pub mod llama2c;
 pub mod nano_sort;
 mod sampling;

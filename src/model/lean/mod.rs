@@ -1,0 +1,268 @@
+//! The plain model without tensors: what a continuation runs on the processor when attention is plain and nobody looks.
+//!
+//! The definition is [`Text`](super::Text); this computes the same logits from plain arrays, several times as fast, because
+//! nothing is allocated or dispatched per operation, keys and values are written where they stay, the projections of a
+//! layer are one product, and only the last token meets the vocabulary. Tests hold both against each other.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | `linear` | products of matrices |
+//! | `steps` | norms, rotary positions, activations, softmax |
+//! | `attention` | keys and values that stay, and attention over them |
+
+mod attention;
+mod linear;
+mod steps;
+
+use super::config::{Config, Norm, Positions};
+use super::weights::Weights;
+use crate::Result;
+use crate::mechanism::Stack;
+use attention::{Cache, Heads};
+use linear::{Matrix, add_product, dot};
+use steps::{Gain, Turns, activate};
+
+/// Tokens that pass through a layer together; what they need besides weights stays in the second cache.
+const CHUNK: usize = 128;
+
+/// A model ready to continue sequences.
+#[derive(Debug)]
+pub(super) struct Lean {
+    config: Config,
+    /// `[V,M]`
+    embed: Vec<f32>,
+    /// `[context,M]`
+    positions: Option<Vec<f32>>,
+    turns: Option<Turns>,
+    blocks: Vec<Block>,
+    ln_final: Gain,
+    /// `[M,V]`; the embedding stands in where there is none.
+    unembed: Option<Vec<f32>>,
+}
+
+#[derive(Debug)]
+struct Block {
+    ln1: Gain,
+    /// Queries, keys and values side by side.
+    qkv: Map,
+    o: Map,
+    ln2: Gain,
+    /// The gate, where there is one, and the linear part side by side.
+    inner: Map,
+    outer: Map,
+}
+
+/// x·w + b
+#[derive(Debug)]
+struct Map {
+    /// `[inner,columns]`
+    w: Vec<f32>,
+    b: Option<Vec<f32>>,
+    columns: usize,
+}
+
+/// What a sequence has left behind.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    layers: Vec<Cache>,
+    tokens: usize,
+}
+
+/// Arrays that every layer uses again.
+#[derive(Default)]
+struct Space {
+    normal: Vec<f32>,
+    projections: Vec<f32>,
+    scores: Vec<f32>,
+    z: Vec<f32>,
+    inner: Vec<f32>,
+    post: Vec<f32>,
+}
+
+impl Map {
+    /// Maps that read the same rows, side by side.
+    fn beside(weights: &mut Weights, part: &str, names: &[&str], bias: bool) -> Result<Self> {
+        let mut take = |kind: &str| -> Result<Vec<_>> {
+            names.iter().map(|name| weights.take(&format!("{part}.{kind}_{name}"))).collect()
+        };
+        let parts = take("w")?;
+        let b = bias.then(|| take("b")).transpose()?.map(|parts| parts.into_iter().flat_map(|b| b.data).collect());
+        let [inner, _] = parts[0].shape[..] else { return Ok(Self { w: Vec::new(), b, columns: 0 }) };
+        let columns = parts.iter().map(|part| part.data.len() / inner).sum();
+        let w = match <[_; 1]>::try_from(parts) {
+            Ok([only]) => only.data,
+            Err(parts) => (0..inner).flat_map(|row| parts.iter().flat_map(move |part| part.at(row))).copied().collect(),
+        };
+        Ok(Self { w, b, columns })
+    }
+
+    /// y `[rows,columns]` = x `[rows,inner]` · w + b
+    fn apply(&self, x: &[f32], rows: usize, y: &mut Vec<f32>) {
+        y.clear();
+        match &self.b {
+            Some(b) => (0..rows).for_each(|_| y.extend_from_slice(b)),
+            None => y.resize(rows * self.columns, 0.0),
+        }
+        self.add(x, rows, y);
+    }
+
+    /// x `[rows,inner]` · w + b, added to y `[rows,columns]`.
+    fn apply_onto(&self, x: &[f32], rows: usize, y: &mut [f32]) {
+        if let Some(b) = &self.b {
+            for row in y.chunks_exact_mut(self.columns) {
+                row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
+            }
+        }
+        self.add(x, rows, y);
+    }
+
+    fn add(&self, x: &[f32], rows: usize, y: &mut [f32]) {
+        let inner = x.len() / rows;
+        add_product(
+            Matrix::new(x, inner),
+            [rows, inner, self.columns],
+            Matrix::new(&self.w, self.columns),
+            y,
+            self.columns,
+        );
+    }
+}
+
+impl Lean {
+    /// Whether this model under this stack can be computed here: attention as it was trained, softmax at its defaults.
+    pub fn takes(config: &Config, stack: &Stack) -> bool {
+        let is_default = |plain: Stack| {
+            plain.normalizer.mechanism.id == stack.normalizer.mechanism.id
+                && plain.normalizer.values == stack.normalizer.values
+        };
+        let alone = stack.mixer.is_none() && stack.iter().count() == 1;
+        steps::has(config.activation) && alone && Stack::new("a", &[]).is_ok_and(is_default)
+    }
+
+    /// A model with these weights, which it takes apart.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] when a weight is missing.
+    pub fn new(config: &Config, mut weights: Weights) -> Result<Self> {
+        let gain = |weights: &mut Weights, name: &str| {
+            let b = (config.norm == Norm::Layer).then(|| weights.take(&format!("{name}.b"))).transpose()?;
+            let (w, b) = (weights.take(&format!("{name}.w"))?.data, b.map(|b| b.data));
+            Result::Ok(Gain { w, b, norm: config.norm, epsilon: config.norm_epsilon as f32 })
+        };
+        let block = |layer: usize| {
+            let at = |part: &str| format!("blocks.{layer}.{part}");
+            let (attn, ffn, weights) = (at("attn"), at("ffn"), &mut weights);
+            let inner: &[&str] = if config.gated { &["gate", "in"] } else { &["in"] };
+            Result::Ok(Block {
+                ln1: gain(weights, &at("ln1"))?,
+                qkv: Map::beside(weights, &attn, &["q", "k", "v"], config.attention_bias)?,
+                o: Map::beside(weights, &attn, &["o"], config.attention_bias)?,
+                ln2: gain(weights, &at("ln2"))?,
+                inner: Map::beside(weights, &ffn, inner, config.ffn_bias)?,
+                outer: Map::beside(weights, &ffn, &["out"], config.ffn_bias)?,
+            })
+        };
+        let blocks = (0..config.layers).map(block).collect::<Result<_>>()?;
+        let (positions, turns) = match config.positions {
+            Positions::Learned => (Some(weights.take("positions")?.data), None),
+            Positions::Rotary { theta, pairing } => {
+                (None, Some(Turns::new(theta, pairing, config.head_width, config.context)))
+            }
+        };
+        Ok(Self {
+            embed: weights.take("embed")?.data,
+            positions,
+            turns,
+            blocks,
+            ln_final: gain(&mut weights, "ln_final")?,
+            unembed: (!config.tied).then(|| weights.take("unembed")).transpose()?.map(|head| head.data),
+            config: config.clone(),
+        })
+    }
+
+    /// Logits `[V]` behind the last of `tokens`, which follow those in `kept`. They fit the context and lie below V.
+    pub fn advance(&self, kept: &mut Kept, tokens: &[u32]) -> Vec<f32> {
+        kept.layers.resize_with(self.blocks.len(), Cache::default);
+        let (width, mut space, mut x) = (self.config.width, Space::default(), Vec::new());
+        for chunk in tokens.chunks(CHUNK) {
+            x = self.embedded(chunk, kept.tokens);
+            for (block, cache) in self.blocks.iter().zip(&mut kept.layers) {
+                self.block(block, cache, kept.tokens, chunk.len(), &mut x, &mut space);
+            }
+            kept.tokens += chunk.len();
+        }
+        let mut normal = vec![0.0; width];
+        self.ln_final.apply(&x[x.len() - width..], &mut normal);
+        match &self.unembed {
+            Some(unembed) => {
+                let mut logits = vec![0.0; self.config.vocabulary];
+                let sizes = [1, width, self.config.vocabulary];
+                let vocabulary = self.config.vocabulary;
+                add_product(
+                    Matrix::new(&normal, width),
+                    sizes,
+                    Matrix::new(unembed, vocabulary),
+                    &mut logits,
+                    vocabulary,
+                );
+                logits
+            }
+            None => self.embed.chunks_exact(width).map(|row| dot(row, &normal)).collect(),
+        }
+    }
+
+    /// Rows of the embedding `[tokens,M]`, with learned positions from `first` on.
+    fn embedded(&self, tokens: &[u32], first: usize) -> Vec<f32> {
+        let width = self.config.width;
+        let row = |id: &u32| &self.embed[*id as usize * width..][..width];
+        let mut x: Vec<f32> = tokens.iter().flat_map(row).copied().collect();
+        if let Some(positions) = &self.positions {
+            x.iter_mut().zip(&positions[first * width..]).for_each(|(x, position)| *x += position);
+        }
+        x
+    }
+
+    /// One layer: x `[rows,M]` of tokens from `first` on → x.
+    fn block(&self, block: &Block, cache: &mut Cache, first: usize, rows: usize, x: &mut [f32], space: &mut Space) {
+        let Space { normal, projections, scores, z, inner, post } = space;
+        let (config, width) = (&self.config, self.config.width);
+        let sizes = Heads { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width };
+        let normalise = |gain: &Gain, x: &[f32], normal: &mut Vec<f32>| {
+            normal.resize(x.len(), 0.0);
+            x.chunks_exact(width).zip(normal.chunks_exact_mut(width)).for_each(|(x, out)| gain.apply(x, out));
+        };
+
+        normalise(&block.ln1, x, normal);
+        block.qkv.apply(normal, rows, projections);
+        for (position, row) in (first..).zip(projections.chunks_exact_mut(sizes.row())) {
+            if let Some(turns) = &self.turns {
+                let turned = &mut row[..(sizes.heads + sizes.kv_heads) * sizes.width];
+                turned.chunks_exact_mut(sizes.width).for_each(|head| turns.turn(position, head));
+            }
+            row[..sizes.heads * sizes.width].iter_mut().for_each(|q| *q *= config.scale());
+        }
+        cache.extend(sizes, first, projections);
+        z.resize(rows * sizes.heads * sizes.width, 0.0);
+        cache.attend(sizes, first, projections, scores, z);
+        block.o.apply_onto(z, rows, x);
+
+        normalise(&block.ln2, x, normal);
+        block.inner.apply(normal, rows, inner);
+        let post = match config.gated {
+            true => {
+                post.clear();
+                for row in inner.chunks_exact_mut(2 * config.ffn) {
+                    let (gate, linear) = row.split_at_mut(config.ffn);
+                    activate(config.activation, gate);
+                    post.extend(gate.iter().zip(linear).map(|(gate, linear)| gate * *linear));
+                }
+                post
+            }
+            false => {
+                activate(config.activation, inner);
+                inner
+            }
+        };
+        block.outer.apply_onto(post, rows, x);
+    }
+}
