@@ -19,6 +19,8 @@ use naga::AddressSpace;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// None but `unpack2x16float`, which every WebGPU device has and naga asks for, since some older GLES have not.
+const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 const MOST_STORAGE: usize = 8;
 const MOST_INVOCATIONS: u32 = 256;
 const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
@@ -157,7 +159,7 @@ fn module(linked: &Linked) -> Result<(naga::Module, ModuleInfo), String> {
             error.emit_to_string(&linked.text)
         )
     })?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let info = Validator::new(ValidationFlags::all(), CAPABILITIES)
         .validate(&module)
         .map_err(|error| error.emit_to_string(&linked.text))?;
     Ok((module, info))
@@ -407,6 +409,13 @@ pub fn with_wgsl(of: &Mechanism, wgsl: &'static str) -> &'static Mechanism {
         parity: of.parity,
         wgsl: Some(wgsl),
         source: of.source,
-        plug: Plug { role: plug.role, spec: plug.spec, params: plug.params, inputs: plug.inputs, twin: plug.twin, reach: plug.reach },
+        plug: Plug {
+            role: plug.role,
+            spec: plug.spec,
+            params: plug.params,
+            inputs: plug.inputs,
+            twin: plug.twin,
+            reach: plug.reach,
+        },
     }))
 }

@@ -176,6 +176,26 @@ fn a_number_that_is_not_finite_ends_a_burst() {
     }
 }
 
+/// Refused before anything is allocated, with both sizes, on a device that binds less than it takes.
+#[test]
+fn a_cache_that_does_not_fit_is_refused_with_both_sizes() {
+    let config =
+        Config { kv_heads: 256, heads: 256, head_width: 256, context: 4096, ..Config::llama(20, 4, 1, 1, 1, 4) };
+    let device = device();
+    let (needed, most) = (256 * 256 * 2048 * 4u64, device.most_bytes());
+    let gpu = block_on(GpuModel::new(device, &config, &Weights::init(&config, 0))).expect("the weights fit");
+    match block_on(gpu.decode(stack(&[]), 0)) {
+        Ok(decode) => assert!(needed <= most && decode.room() == 2048),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(
+                needed > most && error.contains(&needed.to_string()) && error.contains(&most.to_string()),
+                "{error}"
+            );
+        }
+    }
+}
+
 #[test]
 fn one_token_is_five_dispatches_per_layer_and_two() {
     let device = device();
