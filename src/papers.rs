@@ -33,12 +33,31 @@ pub struct Paper {
 /// An experiment and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Show {
-    /// The experiment as a link, without `#`.
+    /// The experiment as a link, without `#`; where it names no prompt, the story of [`STORY`] is read.
     pub link: String,
     /// What one sees, in one sentence that the measured number bears out.
     pub takeaway: String,
     /// The number that shows it.
     pub number: Number,
+}
+
+/// A story nobody trained on, written for this page and free to use: long enough for windows and blocks to matter.
+pub const STORY: &str = include_str!("../www/held-out.txt");
+/// So many paragraphs of it are the prompt of a paper's experiment.
+const PARAGRAPHS: usize = 3;
+
+impl Show {
+    /// The experiment.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] from the link, which a test excludes.
+    pub fn experiment(&self) -> Result<Experiment> {
+        let mut experiment = link::read(&self.link)?.experiment;
+        if !self.link.contains("p=") {
+            experiment.prompt = STORY.split("\n\n").take(PARAGRAPHS).collect::<Vec<_>>().join(" ");
+        }
+        Ok(experiment)
+    }
 }
 
 /// A number of pane B.
@@ -81,8 +100,8 @@ impl Number {
 /// The paper whose experiment this is, whatever is looked at in it.
 pub fn shown_by<'a>(papers: &'a [Paper], experiment: &Experiment) -> Option<(&'a Paper, &'a Show)> {
     let same = |show: &Show| {
-        link::read(&show.link).is_ok_and(|opened| {
-            let Experiment { model, prompt, bos, panes, seed, .. } = opened.experiment;
+        show.experiment().is_ok_and(|shown| {
+            let Experiment { model, prompt, bos, panes, seed, .. } = shown;
             (&model, &prompt, bos, &panes, seed)
                 == (&experiment.model, &experiment.prompt, experiment.bos, &experiment.panes, experiment.seed)
         })
@@ -107,7 +126,7 @@ pub fn beside_softmax(entry: &Entry) -> Experiment {
 impl Paper {
     /// The link, without `#`, that opens this paper's experiment: the chosen one, else its first mechanism beside softmax.
     pub fn link(&self, mechanisms: &[Entry]) -> Option<String> {
-        let chosen = self.show.as_ref().map(|show| show.link.clone());
+        let chosen = self.show.as_ref().and_then(|show| Some(link::write(&show.experiment().ok()?)));
         chosen.or_else(|| mechanisms.first().map(|entry| link::write(&beside_softmax(entry))))
     }
 

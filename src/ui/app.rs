@@ -1,7 +1,9 @@
 //! The frame of the page: bar, notices, prompt, panes, stage, side column, footer.
 
+use super::bench::BenchPage;
 use super::difference::Difference;
 use super::embed;
+use super::measured::Takeaway;
 use super::notices::{Notices, Status};
 use super::offline::Offline;
 use super::pane::{AddPane, PaneView};
@@ -23,6 +25,7 @@ pub fn App() -> impl IntoView {
     match Page::here() {
         Page::Playground => view! { <Playground/> }.into_any(),
         Page::Papers => view! { <Papers/> }.into_any(),
+        Page::Bench => view! { <BenchPage/> }.into_any(),
     }
 }
 
@@ -55,6 +58,7 @@ fn Playground() -> impl IntoView {
             <TopBar help/>
         })}
         <Notices/>
+        <Takeaway/>
         <main id="main" tabindex="-1">
             <h1 class="sr">"attnscope: attention variants compared on one prompt"</h1>
             <Prompt/>

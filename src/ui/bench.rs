@@ -15,12 +15,10 @@ use crate::api::{Command, Reply};
 use crate::catalogue::{self, Entry};
 use crate::experiment::{Chip, Experiment};
 use crate::outcome::{EngineFacts, LONG_TOKENS, Price, Quote};
+use crate::papers::STORY;
 use leptos::html::Div;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-
-/// A story nobody trained on, written for this page and free to use.
-const TEXT: &str = include_str!("../../www/held-out.txt");
 
 /// Lengths that are measured.
 const LENGTHS: [usize; 2] = [128, 512];
@@ -152,7 +150,7 @@ impl Bench {
     }
 
     async fn ask(self, client: &Client, id: &str, tokens: usize) -> Result<Quote, Trouble> {
-        let command = Command::Quote { stack: vec![Chip::new(id)], text: TEXT.into(), tokens, drawn: DRAWN };
+        let command = Command::Quote { stack: vec![Chip::new(id)], text: STORY.into(), tokens, drawn: DRAWN };
         match client.call(&command, |_, _| {}).await?.reply {
             Reply::Quote { quote } => Ok(quote),
             _ => Err(Trouble::unexpected()),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`store`] | the one experiment on screen, the newest outcome, and the engine behind both |
 //! | [`route`], [`app`] | which page the address names; the frame of the playground: bar, prompt, panes, stage, side column |
+//! | [`bench`], [`scatter`] | every variant's quality against its price, measured here |
+//! | [`measured`] | the takeaway of a paper's experiment with its live number |
 //! | [`papers`] | the catalogue: what each paper claims, and what of it runs here |
 //! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
 //! | [`prompt`] | the text and the tokens it became |
@@ -19,6 +21,7 @@
 
 pub mod about;
 pub mod app;
+pub mod bench;
 pub mod continuing;
 pub mod controls;
 pub mod difference;
@@ -27,6 +30,7 @@ pub mod export;
 pub mod format;
 pub mod help;
 pub mod icons;
+pub mod measured;
 pub mod notices;
 pub mod offline;
 pub mod overlay;
@@ -34,6 +38,7 @@ pub mod pane;
 pub mod papers;
 pub mod prompt;
 pub mod route;
+pub mod scatter;
 pub mod stack;
 pub mod stage;
 pub mod store;

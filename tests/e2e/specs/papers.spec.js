@@ -45,3 +45,18 @@ for (const theme of ["light", "dark"]) {
     expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
   });
 }
+
+test("a paper's experiment says what it shows, with a number of this run that the card remembers", async ({ page, playground }) => {
+  await page.goto("./papers");
+  const card = page.locator("[data-test=paper][data-number='60']");
+  await card.getByRole("link").first().click();
+  await playground.settled();
+  await expect(page.getByTestId("takeaway")).toHaveAttribute("data-paper", "60");
+  await expect(page.getByTestId("takeaway-number")).toContainText(/%/);
+  const number = await page.getByTestId("takeaway-number").textContent();
+  // Another experiment is none of the paper's.
+  await playground.rerun(() => playground.type("Once upon a time"));
+  await expect(page.getByTestId("takeaway")).toHaveCount(0);
+  await page.goto("./papers");
+  await expect(card.getByTestId("paper-number")).toHaveText(number);
+});
