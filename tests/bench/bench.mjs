@@ -1,11 +1,11 @@
 // attnscope beside its peers, on identical weights, in one page and one run; see README.md.
 //
-//   node tests/bench/bench.mjs --peers FOLDER --made FOLDER [--models stories-3m,gpt2-30m] [--repeats 5] [--tokens 32] [--gpu]
+//   node tests/bench/bench.mjs --peers FOLDER --made FOLDER [--models stories-3m,gpt2-30m] [--repeats 5] [--tokens 64] [--gpu]
 //
 // `cargo task bench` calls it with the folders filled in and the peers installed.
 
 import { createServer } from 'node:http';
-import { existsSync, mkdirSync, readFileSync, writeFileSync, renameSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync, renameSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import path from 'node:path';
@@ -30,7 +30,7 @@ const { values: options } = parseArgs({
     models: { type: 'string', default: 'stories-3m,gpt2-30m' },
     programs: { type: 'string' },
     repeats: { type: 'string', default: '5' },
-    tokens: { type: 'string', default: '32' },
+    tokens: { type: 'string', default: '64' },
     browser: { type: 'string', default: process.env.ATTNSCOPE_CHROMIUM ?? '/usr/bin/chromium' },
     gpu: { type: 'boolean', default: false },
   },
@@ -64,6 +64,7 @@ async function bench({ model, prompts }) {
   const page = await browser.newPage();
   page.on('console', (message) => message.type() === 'error' && !/404/.test(message.text()) && console.error(`[page] ${message.text()}`));
   page.on('pageerror', (error) => console.error(`[page] ${error}`));
+  await page.exposeFunction('processorMillis', () => processorMillis(browser.process().pid));
   await page.goto(`${origin}/bench/index.html`);
   await page.waitForFunction(() => window.measure);
   const programs = options.programs?.split(',') ?? (options.gpu ? GPU : CPU);
@@ -73,19 +74,23 @@ async function bench({ model, prompts }) {
   print(model, results);
 }
 
-/** Median times, and each peer's time as a multiple of ours. */
+/** Medians, and each peer's time per token as a multiple of the first program's. */
 function print(model, results) {
   const [first] = results;
-  console.log(`\n### ${model.id}\n`);
-  const columns = [['decode', (r) => r.decode, 1], ...PROMPTS.map((n) => [`prefill ${n}`, (r) => r.prefill[n], n])];
-  console.log(`| program | ${columns.map(([name]) => `${name}, tokens/s | ${first.name} is`).join(' | ')} |`);
-  console.log(`|---|${columns.map(() => '--:|--:|').join('')}`);
-  for (const result of results) {
-    const cells = columns.map(([, of, tokens]) => {
-      const [mine, time] = [median(of(first)), median(of(result))];
-      return `${((1e3 * tokens) / time).toFixed(0)} | ${result === first ? '' : `${(time / mine).toFixed(2)}×`}`;
-    });
-    console.log(`| ${result.name} | ${cells.join(' | ')} |`);
+  console.log(`\n### ${model.id}`);
+  const columns = [['decode', (r) => r.decode], ...PROMPTS.map((n) => [`prefill ${n}`, (r) => r.prefill[n]])];
+  for (const [kind, title] of [['cpu', 'Processor time'], ['wall', 'Time by the clock']]) {
+    if (!first.decode[kind]) continue;
+    console.log(`\n${title}:\n`);
+    console.log(`| program | ${columns.map(([name]) => `${name}, tokens/s | ${first.name} is`).join(' | ')} |`);
+    console.log(`|---|${columns.map(() => '--:|--:|').join('')}`);
+    for (const result of results) {
+      const cells = columns.map(([, of]) => {
+        const [mine, time] = [median(of(first)[kind]), median(of(result)[kind])];
+        return `${(1e3 / time).toFixed(0)} | ${result === first ? '' : `${(time / mine).toFixed(2)}×`}`;
+      });
+      console.log(`| ${result.name} | ${cells.join(' | ')} |`);
+    }
   }
   for (const { name, differences, perToken, facts } of results) {
     if (differences) console.log(`\n${name}: log-probabilities differ by ${JSON.stringify(differences)}`);
@@ -100,6 +105,26 @@ function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Processor time that the processes under `root` have had, as Linux counts it to the nanosecond; elsewhere null. */
+function processorMillis(root) {
+  if (!existsSync('/proc/self/schedstat')) return null;
+  const read = (file) => {
+    try {
+      return readFileSync(file, 'latin1');
+    } catch {
+      return ''; // It ended meanwhile.
+    }
+  };
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const parents = new Map(processes.map((id) => [id, read(`/proc/${id}/stat`).replace(/.*\) /, '').split(' ')[1]]));
+  const isUnder = (id) => id === String(root) || (parents.has(id) && isUnder(parents.get(id)));
+  const nanos = (id) => {
+    const threads = existsSync(`/proc/${id}/task`) ? readdirSync(`/proc/${id}/task`) : [];
+    return threads.reduce((sum, thread) => sum + Number(read(`/proc/${id}/task/${thread}/schedstat`).split(' ')[0]), 0);
+  };
+  return processes.filter(isUnder).reduce((sum, id) => sum + nanos(id), 0) / 1e6;
 }
 
 /** Makes the files of a model where they are missing; → what the page must know of it. */

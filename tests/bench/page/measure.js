@@ -23,30 +23,53 @@ window.measure = async ({ model, programs, prompts, tokens, repeats }) => {
     program.model = model.id;
     program.count = tokens;
     const facts = await program.open(model);
-    opened.push({ program, result: { name, facts, prefill: {}, decode: [], ids: [] } });
+    opened.push({ program, result: { name, facts, prefill: {}, decode: {}, ids: [] } });
   }
   await agree(opened, prompts[0]);
   for (let repeat = 0; repeat < repeats; repeat++) {
-    for (const { program, result } of opened) {
-      // The shortest prompt last, so that decoding follows it.
-      for (const prompt of [...prompts].sort((a, b) => b.ids.length - a.ids.length)) {
-        (result.prefill[prompt.ids.length] ??= []).push(await program.prefill(prompt));
-      }
-      const before = await program.counts?.();
-      const { millis, ids } = await program.decode(tokens);
-      if (ids.length < tokens / 2) throw new Error(`${result.name} wrote only ${ids.length} tokens`);
-      result.decode.push(millis / ids.length);
-      result.ids = ids;
-      if (before) {
-        const after = await program.counts();
-        result.perToken = Object.fromEntries(Object.entries(after).map(([call, count]) =>
-          [call, (count - (before[call] ?? 0)) / ids.length]));
-      }
-    }
+    for (const { program, result } of opened) await turn(program, result, prompts, tokens);
   }
   for (const { program } of opened) await program.close();
   return opened.map(({ result }) => result);
 };
+
+/** One turn of one program: reads each prompt, the shortest last, and writes on behind it. */
+async function turn(program, result, prompts, tokens) {
+  let read;
+  for (const prompt of [...prompts].sort((a, b) => b.ids.length - a.ids.length)) {
+    read = await timed(async () => ({ millis: await program.prefill(prompt), count: prompt.ids.length }));
+    note(result.prefill[prompt.ids.length] ??= {}, read);
+  }
+  const before = await program.counts?.();
+  let written;
+  const write = await timed(async () => {
+    written = await program.decode(tokens);
+    return { millis: written.millis, count: written.ids.length };
+  });
+  if (write.count < tokens / 2) throw new Error(`${result.name} wrote only ${write.count} tokens`);
+  // llama.cpp reads the prompt again before it writes.
+  if (program.readsAgain && write.cpu) write.cpu -= (read.cpu * read.count) / write.count;
+  note(result.decode, write);
+  result.ids = written.ids;
+  if (before) {
+    const after = await program.counts();
+    result.perToken = Object.fromEntries(Object.entries(after).map(([call, count]) =>
+      [call, (count - (before[call] ?? 0)) / write.count]));
+  }
+}
+
+/** Milliseconds per token by the clock, as the program tells them, and of processor time, where that can be had. */
+async function timed(run) {
+  const before = await window.processorMillis();
+  const { millis, count } = await run();
+  const after = await window.processorMillis();
+  return { wall: millis / count, cpu: before === null ? undefined : (after - before) / count, count };
+}
+
+function note(into, { wall, cpu }) {
+  (into.wall ??= []).push(wall);
+  if (cpu !== undefined) (into.cpu ??= []).push(cpu);
+}
 
 /** Refuses to time programs that do not compute the same numbers. */
 async function agree(opened, prompt) {

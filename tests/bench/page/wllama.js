@@ -3,6 +3,7 @@
 
 export class LlamaCpp {
   name = 'wllama cpu';
+  readsAgain = true;
 
   async open(model) {
     const { Wllama } = await import('/peers/@wllama/wllama/esm/index.js');
@@ -23,15 +24,15 @@ export class LlamaCpp {
   }
 
   async prefill(prompt) {
-    this.answer = await this.complete(prompt, this.count);
-    const { prompt_n: read, prompt_ms: millis } = this.answer.timings;
-    if (read !== prompt.ids.length) throw new Error(`wllama read ${read} tokens instead of ${prompt.ids.length}`);
-    return millis;
+    this.prompt = prompt;
+    const { timings } = await this.complete(prompt, 1);
+    if (timings.prompt_n !== prompt.ids.length) throw new Error(`wllama read ${timings.prompt_n} tokens of ${prompt.ids.length}`);
+    return timings.prompt_ms;
   }
 
-  async decode() {
-    const { predicted_n: written, predicted_ms: millis } = this.answer.timings;
-    return { millis, ids: Array(written).fill(-1) };
+  async decode(count) {
+    const { timings } = await this.complete(this.prompt, count);
+    return { millis: timings.predicted_ms, ids: Array(timings.predicted_n).fill(-1) };
   }
 
   close() {
