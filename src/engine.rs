@@ -15,8 +15,10 @@ mod measure;
 mod open;
 mod pane;
 mod plan;
+mod price;
 mod probed;
 mod runner;
+mod texts;
 mod values;
 mod visible;
 
@@ -24,7 +26,7 @@ pub use check::Reference;
 pub use generate::{Burst, End, Generation};
 pub use measure::{divergence, log_probabilities};
 pub use open::{Choice, Engine};
-pub use visible::price;
+pub use price::price;
 
 use crate::Result;
 use crate::hook::{ActivationCache, Array, Selection};

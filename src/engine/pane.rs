@@ -3,7 +3,8 @@
 use super::plan::{Key, Plan};
 use super::runner::{LookedAt, Runner};
 use super::values::OutputGrams;
-use super::visible::{Kept, price};
+use super::price::price;
+use super::visible::Kept;
 use super::{Forward, Request, measure};
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::Stack;

@@ -61,6 +61,19 @@ impl Engine {
         }
         let (texts, moments) = self.read_texts(&plain).await?;
         let (width, rotates) = (self.config.head_width, self.config.positions != Positions::Learned);
-        Ok(Probed { layers, heads, kv_heads, width, rotates, lead, half, patterns, texts, moments, noise: Vec::new() })
+        Ok(Probed {
+            layers,
+            heads,
+            kv_heads,
+            width,
+            rotates,
+            lead,
+            half,
+            patterns,
+            texts,
+            moments,
+            trial: self.trial(),
+            noise: Vec::new(),
+        })
     }
 }

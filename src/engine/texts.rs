@@ -4,10 +4,10 @@
 //! The texts are fables of Aesop from editions in the public domain (Jones, with Standard Ebooks' CC0 edition; Winter 1919),
 //! one a line. A model whose tokens cannot write them reads random tokens instead.
 
-use super::{Engine, Forward, Request};
+use super::{Engine, Forward, Request, measure};
 use crate::Result;
 use crate::hook::{ActivationCache, Array, Selection, Site};
-use crate::mechanism::Stack;
+use crate::mechanism::{Stack, Trial};
 use crate::model::Config;
 use crate::model::attention::uniform;
 use crate::model::config::{Pairing, Positions};
@@ -16,6 +16,8 @@ use crate::model::config::{Pairing, Positions};
 const TEXTS: &str = include_str!("calibration.txt");
 /// Tokens of each, so that patterns of several texts can be compared place by place.
 const LENGTH: usize = 128;
+/// How many of them a mechanism may try itself on: each head of a model may ask for a pass.
+const TRIED: usize = 4;
 
 impl Engine {
     /// The first tokens of each text, all of one length.
@@ -34,6 +36,23 @@ impl Engine {
                 .collect()
         };
         (0..TEXTS.lines().count()).map(random).collect()
+    }
+
+    /// Losses of the model on some of the texts, on the processor.
+    pub(super) fn trial(&self) -> Trial {
+        let (model, mut texts) = (self.runner.cpu.clone(), self.texts());
+        texts.truncate(TRIED);
+        Trial::new(move |stack| {
+            let batch: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+            let mut nobody = ActivationCache::new(Selection::default());
+            let logits = model.run(&batch, stack, 0, &mut nobody).ok()?; // [B,Q,V]
+            let losses = batch.iter().enumerate().flat_map(|(row, tokens)| {
+                let shape = [tokens.len(), model.config().vocabulary];
+                let one = Array { shape: shape.into(), data: logits.at(row).to_vec() };
+                measure::token_losses(&measure::log_probabilities(&one), tokens)
+            });
+            measure::mean(&losses.collect::<Vec<f32>>())
+        })
     }
 
     /// Patterns `[L,H,Q,K]` of each text, and of each layer the second moments of keys and values.

@@ -7,7 +7,6 @@
 use crate::mechanism::{Grid, Stack, Twin};
 use crate::model::Config;
 use crate::model::attention::{both, default_inputs};
-use crate::outcome::Price;
 use burn::tensor::Device;
 
 /// The pairs one layer keeps, `[H,Q,K]` row-major for queries from `first_query` on.
@@ -86,50 +85,9 @@ impl Kept {
     }
 
     /// Distinct keys that any of these queries keeps in any of `heads`.
-    fn distinct(&self, heads: std::ops::Range<usize>) -> usize {
+    pub fn distinct(&self, heads: std::ops::Range<usize>) -> usize {
         (0..self.keys)
             .filter(|key| heads.clone().any(|head| (0..self.queries).any(|query| self.row(head, query)[*key])))
             .count()
-    }
-}
-
-/// What a stack costs at `tokens` tokens, in closed form; `seed` fills inputs nobody learned.
-///
-/// ```text
-/// kv_bytes        = Σ over layers and key–value heads of  2 · D · 4 · (distinct keys a query from the last row on may see)
-/// flops_per_token = 2 · (weights of all matrices but the embedding; the vocabulary head counts)
-///                 + Σ over layers and query heads of  4 · D · (keys the last row sees)
-/// ```
-///
-/// Plain attention at n tokens holds 8·L·G·D·n bytes; a window of w with s sinks holds as if n were min(n, s + w).
-/// Norms, activations and the arithmetic of the mechanisms themselves are left out: they are below a percent.
-pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price {
-    let group = (config.heads / config.kv_heads.max(1)).max(1);
-    let last = tokens.saturating_sub(1);
-    let later = config.context.max(tokens) - last;
-    let (mut held, mut seen) = (0, 0);
-    for layer in 0..config.layers {
-        if stack.mask_mods.is_empty() {
-            held += config.kv_heads * tokens;
-            seen += config.heads * tokens;
-            continue;
-        }
-        let kept = Kept::new(config, stack, seed, layer, last, later, tokens);
-        held += (0..config.kv_heads).map(|kv| kept.distinct(kv * group..(kv + 1) * group)).sum::<usize>();
-        seen += (0..config.heads).map(|head| kept.row(head, 0).iter().filter(|kept| **kept).count()).sum::<usize>();
-    }
-    let is_matrix = |(name, shape): &(String, Vec<usize>)| {
-        shape.len() == 2 && name != "positions" && (name != "embed" || config.tied)
-    };
-    let weights: usize = config
-        .manifest()
-        .iter()
-        .filter(|entry| is_matrix(entry))
-        .map(|(_, shape)| shape.iter().product::<usize>())
-        .sum();
-    Price {
-        kv_bytes: 2 * 4 * config.head_width * held,
-        flops_per_token: 2 * weights + 4 * config.head_width * seen,
-        ..Price::default()
     }
 }

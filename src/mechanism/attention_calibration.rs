@@ -23,7 +23,7 @@
 //!
 //! ## Shapes
 //!
-//! pattern `[B,H,Q,K]` → pattern `[B,H,Q,K]`; a is `[B,H,1,K]`, in mode `prefix` `[B,H,Q,K]`; `gates` `[H]`.
+//! pattern `[B,H,Q,K]` → pattern `[B,H,Q,K]`; a is `[B,H,1,K]`, in mode `prefix` `[B,H,Q,K]`; `gates` `[H]`, measured.
 //!
 //! ## Neutral setting
 //!
@@ -53,9 +53,11 @@
 //!   labels are needed, but next tokens are another goal than answers.
 //! - Models with fewer than five layers are calibrated in all of them.
 
-use super::{Fill, Grid, Input, Law, Mechanism, Memory, Paper, PatternMod, Place, Plug, Stage, Tolerance, Weighted};
+use super::{
+    Fill, Grid, Input, Law, Mechanism, Memory, Paper, PatternMod, Place, Plug, Probed, Stage, Tolerance, Weighted,
+};
 use crate::catalogue::Provenance;
-use crate::spec::{Value, choice};
+use crate::spec::{Params, Value, choice};
 use burn::tensor::{Bool, Tensor};
 
 crate::params! {
@@ -111,7 +113,7 @@ struct AttentionCalibration;
 
 impl PatternMod for AttentionCalibration {
     type Params = AttentionCalibrationParams;
-    const INPUTS: &'static [Input] = &[Input { name: "gates", axes: "H", other: 0, fill: Fill::Zero }];
+    const INPUTS: &'static [Input] = &[Input { name: "gates", axes: "H", other: 0, fill: Fill::Measured(gates) }];
 
     fn rework(p: &AttentionCalibrationParams, at: &Grid, weighted: Weighted, memory: &mut Memory) -> Weighted {
         let Some(gate) = gate(p, at) else { return weighted };
@@ -155,6 +157,20 @@ fn gate(p: &AttentionCalibrationParams, at: &Grid) -> Option<Tensor<4, Bool>> {
         CALIBRATED => at.input::<1>(0).reshape([1, at.heads, 1, 1]).greater_elem(0.5),
         _ => at.head_ordinal().greater_elem(0.0),
     })
+}
+
+/// `gates` of every layer: 1 for a head whose calibration alone lowers the loss.
+fn gates(values: &[Value], probed: &Probed) -> Vec<f32> {
+    let p = AttentionCalibrationParams::from_values(values);
+    let heads = (0..probed.layers).flat_map(|layer| (0..probed.heads).map(move |head| (layer, head)));
+    let tried = AttentionCalibrationParams { mode: PREFIX, heads: ONE, ..Default::default() };
+    let loss = |p: AttentionCalibrationParams| probed.trial.loss(MECHANISM.id, p.values());
+    let helps = |(layer, head): (usize, usize)| {
+        let alone = AttentionCalibrationParams { layer: layer as i32, head: head as i32, ..tried.clone() };
+        let asked = p.heads == CALIBRATED && acts(&p, layer, probed.layers);
+        asked && loss(alone) < loss(AttentionCalibrationParams { beta: 1.0, ..tried.clone() })
+    };
+    heads.map(|place| f32::from(u8::from(helps(place)))).collect()
 }
 
 /// How much the rows that can see a key look at it: `[B,H,1,K]`, in mode `prefix` `[B,H,Q,K]`.

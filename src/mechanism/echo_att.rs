@@ -19,8 +19,7 @@
 //!
 //! The paper's k is `block`. `similarity` says what is compared: each head with the same index (`head_wise`), the mean over
 //! heads (`averaged`), or each head less its mean over the texts (`content`), since columns of a sink are alike whatever a
-//! text says. With `heads = most_alike` each head of an echo takes over another head of its leader, the most alike pair
-//! first.
+//! text says. With `heads = most_alike` an echo's heads take over those of its leader one to one, the most alike first.
 //!
 //! ## Shapes
 //!
@@ -33,12 +32,11 @@
 //!
 //! ## Errors
 //!
-//! None beyond parameter ranges. A leader that is not earlier than its follower leads nobody.
+//! None beyond parameter ranges. A leader that is not earlier, or of which a step knows nothing, leads nobody.
 //!
 //! ## Numerics
 //!
-//! A pattern is taken over as it is, with the weight of a slot. Under a mask that differs by layer an echo sees what its
-//! leader sees.
+//! A pattern is taken over with the weight of a slot. Under a mask that differs by layer an echo sees what its leader sees.
 //!
 //! ## Source
 //!
@@ -117,7 +115,6 @@ impl PatternMod for EchoAtt {
             }
             return weighted;
         }
-        // Absent in a step that was given no earlier layer.
         let Some(pattern) = memory.get(PATTERN, leader) else { return weighted };
         let same = |head: usize| if p.heads == MOST_ALIKE { number(at, 1, head, at.heads) } else { head };
         let heads: Vec<i32> = (0..at.heads).map(|head| same(head) as i32).collect();
@@ -127,6 +124,10 @@ impl PatternMod for EchoAtt {
             None => slot,
         });
         Weighted { pattern: pattern.select(1, heads), slot }
+    }
+
+    fn needs_keys(p: &EchoAttParams, at: &Grid) -> bool {
+        leader(p, at.layer, at.layers, || number(at, 0, 0, at.layers)) == at.layer
     }
 
     fn stages(p: &EchoAttParams, at: &Place) -> Option<Vec<Stage>> {
@@ -161,14 +162,13 @@ fn leader(p: &EchoAttParams, layer: usize, layers: usize, measured: impl FnOnce(
     leader.min(layer)
 }
 
-/// Whether some later layer may show the pattern of `layer`, which does not echo.
+/// Whether a later layer may show the pattern of `layer`, which does not echo.
 fn leads(p: &EchoAttParams, layer: usize, layers: usize) -> bool {
-    let last = layers.saturating_sub(p.protect_last as usize);
-    match p.mode {
-        BLOCKS => p.block > 1 && layer >= p.protect_first as usize && layer + 1 < last,
-        SIMILAR => layer >= p.protect_first as usize && layer + 1 < last,
-        _ => layer == p.leader as usize, // pair
+    if p.mode == BLOCKS || p.mode == SIMILAR {
+        let shared = p.mode == SIMILAR || p.block > 1;
+        return shared && layer >= p.protect_first as usize && layer + 1 + (p.protect_last as usize) < layers;
     }
+    layer == p.leader as usize // pair
 }
 
 fn alike(p: &EchoAttParams, probed: &Probed, compared: Option<Compared>) -> Alike {

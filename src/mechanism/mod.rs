@@ -68,9 +68,9 @@ mod trans_mla_maps;
 pub use alike::{Alike, Compared};
 pub use eigen::{Eigen, eigen};
 pub use grid::{Grid, Memories, Memory};
-pub use probed::{Probed, places};
+pub use probed::{Probed, Trial, places};
 pub use role::{
-    Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected, ProjectionMod, Rotation, Rows,
+    Cost, Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected, ProjectionMod, Rotation, Rows,
     ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
 };
 pub use stack::{Placed, Stack};

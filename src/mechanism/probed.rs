@@ -1,6 +1,12 @@
 //! What an input that is measured on the model may look at.
 
+use super::{Stack, by_id};
 use crate::hook::Array;
+use crate::spec::Value;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
 
 /// Attention of the plain model on random tokens that stand twice, so that position and content can be told apart.
 ///
@@ -29,8 +35,45 @@ pub struct Probed {
     /// Of each layer the second moments `[2·G·D,2·G·D]` over these texts of keys and values side by side: entries of keys
     /// that turn together D/2 apart, before they turn.
     pub moments: Vec<Array>,
+    /// What a mechanism may try on the model itself.
+    pub trial: Trial,
     /// Even noise in 0..1, one value per layer and key–value head, seeded by the experiment.
     pub noise: Vec<f32>,
+}
+
+/// The loss of the model on ordinary text under one mechanism, in nats per token; asked twice it answers from memory.
+#[derive(Clone, Default)]
+pub struct Trial {
+    run: Option<Rc<Loss>>,
+    known: Rc<RefCell<BTreeMap<String, Option<f32>>>>,
+}
+
+/// What a stack costs.
+type Loss = dyn Fn(&Stack) -> Option<f32>;
+
+impl Trial {
+    /// Asks `run` for the loss of a stack.
+    pub fn new(run: impl Fn(&Stack) -> Option<f32> + 'static) -> Self {
+        Self { run: Some(Rc::new(run)), known: Rc::default() }
+    }
+
+    /// The loss with the mechanism `id` at `values` alone; absent where there is no model, or no such mechanism.
+    pub fn loss(&self, id: &str, values: Vec<Value>) -> Option<f32> {
+        let run = self.run.as_ref()?;
+        let key = format!("{id} {values:?}");
+        if let Some(known) = self.known.borrow().get(&key) {
+            return *known;
+        }
+        let loss = run(&Stack::alone(by_id(id).ok()?, values).ok()?);
+        self.known.borrow_mut().insert(key, loss);
+        loss
+    }
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 impl Probed {

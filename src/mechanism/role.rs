@@ -80,13 +80,24 @@ pub trait ProjectionMod {
     /// Projections of the new tokens, before rotation → vectors as attention takes them, rotated, of any number G of
     /// key–value heads that divides H. Keys and values of earlier tokens are those it returned for them.
     fn project(p: &Self::Params, at: &Grid, given: Projected, memory: &mut Memory) -> Turned;
-    /// Number of values per token that a cache of this layer holds, of heads of this width that rotate or not.
-    fn cached(p: &Self::Params, at: &Grid, width: usize, rotates: bool) -> usize;
+    /// What a decode of this layer costs, of heads of this width that rotate or not.
+    fn cost(p: &Self::Params, at: &Grid, width: usize, rotates: bool) -> Cost;
     /// What the GPU twin runs before attention: one stage makes `q` and one `k`, of one width, and one `v` of D entries where
     /// values change or there are other numbers of key–value heads. None without a GPU twin.
     fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
         None
     }
+}
+
+/// What one layer costs in a decode where keys and values are not those of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Numbers that the cache keeps of each token, projected in place of keys and values.
+    pub cached: usize,
+    /// Multiplications per new token besides projections.
+    pub per_token: usize,
+    /// Multiplications per query head and key that it sees.
+    pub per_pair: usize,
 }
 
 /// Projections of the new tokens, before rotation.
@@ -189,6 +200,10 @@ pub trait PatternMod {
     const INPUTS: &'static [Input] = &[];
     /// weights → weights; entries of pairs that are not kept are zero and stay zero.
     fn rework(p: &Self::Params, at: &Grid, weighted: Weighted, memory: &mut Memory) -> Weighted;
+    /// Whether this layer uses the weights that its own queries and keys give; where not, a decode keeps no keys of it.
+    fn needs_keys(_p: &Self::Params, _at: &Grid) -> bool {
+        true
+    }
     /// What the GPU twin runs. The last stage is `rework_rows`; at a place where weights stay as they are it is missing,
     /// and what the others make is kept for later layers. None without a GPU twin.
     fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
@@ -312,8 +327,8 @@ pub struct Plug {
 /// The tensor code of a mechanism, its parameter type erased.
 #[derive(Clone, Copy)]
 pub enum Twin {
-    /// See [`ProjectionMod`]: the step, the number of cached values per token, and the stages of the GPU twin.
-    Project(fn(&[Value], &Grid, Projected, &mut Memory) -> Turned, fn(&[Value], &Grid, usize, bool) -> usize, Stages),
+    /// See [`ProjectionMod`]: the step, what a decode costs, and the stages of the GPU twin.
+    Project(fn(&[Value], &Grid, Projected, &mut Memory) -> Turned, fn(&[Value], &Grid, usize, bool) -> Cost, Stages),
     /// See [`ScoreMod`].
     Score(fn(&[Value], &Grid, Tensor<4>) -> Tensor<4>),
     /// See [`MaskMod`].
@@ -323,7 +338,7 @@ pub enum Twin {
     /// See [`Normalizer`].
     Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
     /// See [`PatternMod`].
-    Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted, Stages),
+    Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted, Stages, fn(&[Value], &Grid) -> bool),
     /// See [`Mixer`].
     Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed, Stages),
 }
@@ -333,7 +348,7 @@ impl Plug {
     pub const fn projection_mod<M: ProjectionMod>() -> Self {
         let twin = Twin::Project(
             |values, at, given, memory| M::project(&M::Params::from_values(values), at, given, memory),
-            |values, at, width, rotates| M::cached(&M::Params::from_values(values), at, width, rotates),
+            |values, at, width, rotates| M::cost(&M::Params::from_values(values), at, width, rotates),
             |values, at| M::stages(&M::Params::from_values(values), at),
         );
         Self::new::<M::Params>(Role::ProjectionMod, M::INPUTS, twin)
@@ -372,6 +387,7 @@ impl Plug {
         let twin = Twin::Rework(
             |values, at, weighted, memory| M::rework(&M::Params::from_values(values), at, weighted, memory),
             |values, at| M::stages(&M::Params::from_values(values), at),
+            |values, at| M::needs_keys(&M::Params::from_values(values), at),
         );
         Self::new::<M::Params>(Role::PatternMod, M::INPUTS, twin)
     }

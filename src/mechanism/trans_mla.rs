@@ -55,7 +55,8 @@
 
 use super::trans_mla_maps::{Kept, maps};
 use super::{
-    Fill, Grid, Input, Law, Mechanism, Memory, Paper, Place, Plug, Projected, ProjectionMod, Stage, Tolerance, Turned,
+    Cost, Fill, Grid, Input, Law, Mechanism, Memory, Paper, Place, Plug, Projected, ProjectionMod, Stage, Tolerance,
+    Turned,
 };
 use crate::catalogue::Provenance;
 use crate::spec::{Value, choice};
@@ -101,13 +102,21 @@ impl ProjectionMod for TransMla {
         if p.mode == COMPRESSED { compressed(p, at, given) } else { exact(p, at, given.turn()) }
     }
 
-    fn cached(p: &TransMlaParams, at: &Grid, width: usize, rotates: bool) -> usize {
-        if p.mode == COMPRESSED {
+    fn cost(p: &TransMlaParams, at: &Grid, width: usize, rotates: bool) -> Cost {
+        let latent = at.kv_heads * width;
+        // Widths of what scores are taken on and of what is mixed.
+        let (turning, rank, cached) = if p.mode == COMPRESSED {
             let kept = Kept::new(p, at.kv_heads, width, rotates);
-            kept.turning() + kept.rank
+            (kept.turning(), kept.rank, kept.turning() + kept.rank)
         } else {
-            2 * at.kv_heads * width
+            (0, latent, 2 * latent)
+        };
+        let (scored, mixed) = (turning + rank, rank);
+        if p.absorbed {
+            return Cost { cached, per_token: at.heads * width * (scored + mixed), per_pair: scored + mixed };
         }
+        // Keys and values are made anew from the latent of each earlier token.
+        Cost { cached, per_token: 0, per_pair: width * 2 * rank + turning + 2 * width }
     }
 
     fn stages(p: &TransMlaParams, at: &Place) -> Option<Vec<Stage>> {

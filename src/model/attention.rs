@@ -237,7 +237,7 @@ pub fn weigh(
         _ => Weighted { pattern: rows.scores.zeros_like(), slot: None },
     };
     for placed in &stack.pattern_mods {
-        if let Twin::Rework(rework, _) = placed.mechanism.plug.twin {
+        if let Twin::Rework(rework, ..) = placed.mechanism.plug.twin {
             weighted = rework(&placed.values, &at_mod(placed), weighted, memories.of(placed.mechanism.id));
         }
     }

@@ -178,7 +178,7 @@ fn the_cache_holds_what_it_says() {
     let latent = config.kv_heads * config.head_width;
     let cached = |chip: Chip| {
         let placed = Placed::new(&chip).unwrap();
-        let Twin::Project(_, cached, _) = placed.mechanism.plug.twin else { panic!("a projection mod") };
+        let Twin::Project(_, cost, _) = placed.mechanism.plug.twin else { panic!("a projection mod") };
         let at = Grid {
             layer: 0,
             layers: config.layers,
@@ -190,7 +190,7 @@ fn the_cache_holds_what_it_says() {
             device: Device::flex(),
             inputs: Vec::new(),
         };
-        cached(&placed.values, &at, config.head_width, true)
+        cost(&placed.values, &at, config.head_width, true).cached
     };
     assert_eq!(cached(chip()), 2 * latent);
     assert_eq!(cached(whole()), 2 * latent);

@@ -29,7 +29,7 @@ fn grid(n: usize) -> Grid {
 /// What a pattern mod makes of one map `[Q,K]`.
 fn rework(chip: &Chip, at: &Grid, map: &[f32]) -> Vec<f32> {
     let placed = Placed::new(chip).unwrap();
-    let Twin::Rework(rework, _) = placed.mechanism.plug.twin else { panic!("{} is no pattern mod", chip.id) };
+    let Twin::Rework(rework, ..) = placed.mechanism.plug.twin else { panic!("{} is no pattern mod", chip.id) };
     let pattern = Tensor::from_data(TensorData::new(map.to_vec(), [1, 1, at.queries, at.keys]), &at.device);
     let weighted = rework(&placed.values, at, Weighted { pattern, slot: None }, &mut Memory::default());
     weighted.pattern.into_data().try_to_vec().unwrap()
