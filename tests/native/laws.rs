@@ -3,7 +3,8 @@
 use attnscope::api::LawReport;
 use attnscope::experiment::{Chip, Experiment, Pane, link};
 use attnscope::mechanism::{
-    ALL, Grid, Law, MaskMod, Mechanism, Normalizer, Placed, Plug, Rows, ScoreMod, Weighted, laws,
+    ALL, At, Grid, Law, MaskMod, Mechanism, Memory, Mixed, Mixer, Normalizer, Placed, Plug, Rows, ScoreMod, Selected,
+    Selector, Stack, Vectors, Weighted, laws,
 };
 use attnscope::spec::{Domain, Plain, Value};
 use burn::tensor::{Bool, Tensor};
@@ -137,6 +138,28 @@ impl MaskMod for Forgets {
     }
 }
 
+/// Chooses among as many keys as there are, so that more tokens change earlier rows.
+struct CountsKeys;
+impl Selector for CountsKeys {
+    type Params = BrokenParams;
+    fn select(p: &BrokenParams, at: &Grid, _rows: &Rows, _memory: &mut Memory) -> Selected {
+        let first = at.key().lower_elem(at.keys as f32 * (1.0 - 0.5 * p.breakage));
+        Selected { keep: first, bias: None }
+    }
+}
+
+/// Averages the values of its own pass and forgets those of earlier decode steps.
+struct Forgetful;
+impl Mixer for Forgetful {
+    type Params = BrokenParams;
+    fn mix(p: &BrokenParams, at: &Grid, given: Vectors, _memory: &mut Memory) -> Mixed {
+        let seen = at.key().greater_equal_elem(at.first_query as f32 * p.breakage).expand(given.scores().dims());
+        let seen = at.causal().expand(seen.dims()).bool_and(seen).float();
+        let pattern = seen.clone() / seen.sum_dim(3);
+        Mixed { z: pattern.clone().matmul(given.values()), pattern: Box::new(move || pattern) }
+    }
+}
+
 const REDUCES: Law = Law::ReducesTo { other: "softmax", at: &[("breakage", Value::Real(1.0))] };
 
 /// A broken mechanism that claims these laws.
@@ -163,13 +186,32 @@ fn a_broken_mechanism_breaks_its_law() {
     assert!(is_caught(Plug::score_mod::<Leaks>(), Some(Law::Causal)));
     assert!(is_caught(Plug::score_mod::<Leaks>(), Some(Law::ShiftInvariant(&[]))));
     assert!(is_caught(Plug::mask_mod::<Forgets>(), Some(REDUCES)));
+    assert!(is_caught(Plug::selector::<CountsKeys>(), Some(Law::Prefix(&[]))));
+    assert!(is_caught(Plug::mixer::<Forgetful>(), Some(Law::Prefix(&[]))));
 }
 
 #[test]
 fn a_law_that_holds_is_not_reported_as_broken() {
     // The future-seeing rows ignore their scores, so shifting those changes nothing.
     assert!(!is_caught(Plug::normalizer::<SeesTheFuture>(), Some(Law::ShiftInvariant(&[]))));
-    assert!(!is_caught(Plug::normalizer::<LosesWeight>(), Some(Law::RowsSumToOne(&[("breakage", Value::Real(0.0))]))));
+    const WHOLE: At = &[("breakage", Value::Real(0.0))];
+    assert!(!is_caught(Plug::normalizer::<LosesWeight>(), Some(Law::RowsSumToOne(WHOLE))));
+    assert!(!is_caught(Plug::selector::<CountsKeys>(), Some(Law::Prefix(WHOLE))));
+    assert!(!is_caught(Plug::mixer::<Forgetful>(), Some(Law::Prefix(WHOLE))));
+}
+
+#[test]
+fn what_cannot_stand_together_is_refused_by_name() {
+    let refused = |ids: &[&str]| {
+        let chips: Vec<_> = ids.iter().copied().map(Chip::new).collect();
+        Stack::new("b", &chips).map(|_| ()).unwrap_err().to_string()
+    };
+    for other in ["softmax", "alibi", "streaming_window", "hyper_attention", "scatterbrain"] {
+        let words = refused(&["lightning_attention", other]);
+        assert!(words.contains("lightning_attention") && words.contains(other), "{words}");
+        assert_eq!(words.contains("nothing to act on"), other != "scatterbrain", "{words}");
+    }
+    assert!(Stack::new("b", &["alibi", "streaming_window", "hyper_attention", "softmax"].map(Chip::new)).is_ok());
 }
 
 #[test]
