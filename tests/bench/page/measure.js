@@ -75,15 +75,15 @@ function note(into, { wall, cpu }) {
 async function agree(opened, prompt) {
   const ours = opened.filter(({ program }) => program.likeliest);
   const theirs = opened.filter(({ program }) => program.logProbabilities);
+  const apart = [];
   for (const their of theirs) {
     const all = await their.program.logProbabilities(prompt);
     for (const our of ours) {
       const likeliest = await our.program.likeliest(prompt);
       const difference = Math.max(...likeliest.map(([id, value]) => Math.abs(value - all[id])));
       (their.result.differences ??= {})[our.result.name] = difference;
-      if (!(difference < AGREE)) {
-        throw new Error(`${their.result.name} and ${our.result.name} differ by ${difference} in log-probability`);
-      }
+      if (!(difference < AGREE)) apart.push(`${their.result.name} and ${our.result.name} by ${difference}`);
     }
   }
+  if (apart.length) throw new Error(`log-probabilities differ: ${apart.join(', ')}`);
 }

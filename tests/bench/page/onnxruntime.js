@@ -9,6 +9,7 @@ export class OnnxRuntime {
   }
 
   async open(model) {
+    if (this.provider === 'webgpu') withoutSubgroups();
     const bundle = this.provider === 'wasm' ? 'ort.wasm.bundle.min.mjs' : 'ort.webgpu.bundle.min.mjs';
     this.ort = await import(`/peers/onnxruntime-web/dist/${bundle}`);
     this.ort.env.wasm.numThreads = 1;
@@ -90,6 +91,19 @@ export class OnnxRuntime {
     this.forget();
     return this.session.release();
   }
+}
+
+/**
+ * Its fused attention gives wrong numbers where subgroups are four wide, as SwiftShader's are (log-probabilities off by
+ * 0.2; compare microsoft/onnxruntime issue 26064), and right ones where the adapter says it has none.
+ */
+function withoutSubgroups() {
+  const { get } = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'features');
+  Object.defineProperty(GPUAdapter.prototype, 'features', {
+    get() {
+      return new Set([...get.call(this)].filter((feature) => !feature.startsWith('subgroup')));
+    },
+  });
 }
 
 function likeliest(logits) {
