@@ -189,6 +189,11 @@ impl Engine {
         let panes = plan.stacks.iter().map(ran).collect::<Result<Vec<&Ran>>>()?;
         let mut notices = plan.notices.clone();
         for (name, ran) in PANE_NAMES.iter().zip(&panes) {
+            if ran.foreseen > 0 {
+                let name = name.to_ascii_uppercase();
+                let left_out = format!("the first {} queries see what they predict", ran.foreseen);
+                notices.push(format!("pane {name}: {left_out}, so its loss leaves them out"));
+            }
             if ran.empty_rows > 0 {
                 let name = name.to_ascii_uppercase();
                 notices.push(format!("pane {name}: {} query rows keep no key and read nothing", ran.empty_rows));

@@ -7,9 +7,9 @@ use super::price::price;
 use super::visible::Kept;
 use super::{Forward, Request, measure};
 use crate::hook::{ActivationCache, Array, Selection, Site};
-use crate::mechanism::Stack;
+use crate::mechanism::{MASKED, Stack};
 use crate::model::Config;
-use crate::outcome::{HeadMaps, PaneOutcome, STORED_TOKENS, arrays};
+use crate::outcome::{HeadMaps, PaneOutcome, Price, STORED_TOKENS, arrays};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(super) struct Ran {
     own: PaneOutcome,
     /// Query rows, over all layers and heads, that keep no key.
     pub empty_rows: usize,
+    /// First queries that have seen what they would predict, so that their losses mean nothing.
+    pub foreseen: usize,
     looked_at: LookedAt,
 }
 
@@ -60,19 +62,20 @@ impl Ran {
 
         let log_probabilities = measure::log_probabilities(&pass.logits);
         let token_loss = measure::token_losses(&log_probabilities, tokens);
+        let foreseen = stack.reach().saturating_sub(1).min(token_loss.len());
         let mut price = price(at.config, stack, at.plan.seed, tokens.len());
         price.millis = millis;
         let (arrays, Visible { empty_rows, share }) = collect(at, stack, &pass.captures)?;
         price.score_share = share;
         let own = PaneOutcome {
             logits: pass.logits.at(tokens.len() - 1).to_vec(),
-            loss: measure::mean(&token_loss),
+            loss: measure::mean(token_loss.get(foreseen..).unwrap_or(&[])),
             token_loss,
             price,
             arrays,
             ..PaneOutcome::default()
         };
-        Ok(Self { key: at.plan.key(stack), log_probabilities, own, empty_rows, looked_at: None })
+        Ok(Self { key: at.plan.key(stack), log_probabilities, own, empty_rows, foreseen, looked_at: None })
     }
 
     /// The answer, with continuations, and the difference to pane A where this is not A.
@@ -80,8 +83,16 @@ impl Ran {
         let last = self.own.token_loss.len();
         let text = |id| tokenizer.token_text(id);
         let next = measure::continuations(self.log_probabilities.at(last), a.log_probabilities.at(last), text);
-        let versus = || measure::versus(&a.log_probabilities, &self.log_probabilities, a.own.loss, self.own.loss);
+        // Over the same queries, those that neither pane has foreseen.
+        let from = a.foreseen.max(self.foreseen);
+        let loss = |ran: &Ran| measure::mean(ran.own.token_loss.get(from..).unwrap_or(&[]));
+        let versus = || measure::versus(&a.log_probabilities, &self.log_probabilities, loss(a), loss(self));
         PaneOutcome { next, versus_a: (!is_a).then(versus), ..self.own.clone() }
+    }
+
+    /// What the pane costs, and its mean loss.
+    pub fn worth(&self) -> (Price, Option<f32>) {
+        (self.own.price.clone(), self.own.loss)
     }
 
     /// One head in full.
@@ -99,6 +110,10 @@ impl Ran {
         let tokens = &at.plan.tokens;
         let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
         let [mut scores, mut pattern, slot] = runner.head(request, layer, head, &mut self.looked_at).await?;
+        // What a selector drops no mask tells, but the scores do.
+        for (score, weight) in scores.data.iter_mut().zip(&mut pattern.data).filter(|(score, _)| **score == MASKED) {
+            (*score, *weight) = (f32::NAN, f32::NAN);
+        }
         let kept = Kept::new(at.config, stack, at.plan.seed, layer, 0, tokens.len(), tokens.len());
         kept.mark(head, &mut scores.data);
         kept.mark(head, &mut pattern.data);
@@ -156,6 +171,9 @@ fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Resul
     }
     if !slots.is_empty() {
         named.insert(arrays::SLOT.into(), Array::new([layers, heads, tokens], slots)?);
+    }
+    if let Some(pattern) = named.get(arrays::PATTERN).filter(|_| stack.selector.is_some()) {
+        kept_pairs = pattern.data.iter().filter(|weight| !weight.is_nan() && **weight != 0.0).count();
     }
     let causal = layers * heads * tokens * (tokens + 1) / 2;
     Ok((named, Visible { empty_rows, share: kept_pairs as f32 / causal.max(1) as f32 }))

@@ -6,7 +6,7 @@
 
 use crate::mechanism::{Grid, Stack, Twin};
 use crate::model::Config;
-use crate::model::attention::{both, default_inputs};
+use crate::model::attention::{both, default_inputs, open};
 use burn::tensor::Device;
 
 /// The pairs one layer keeps, `[H,Q,K]` row-major for queries from `first_query` on.
@@ -48,6 +48,7 @@ impl Kept {
                 keep = both(keep, mask(&placed.values, &grid.with(stack.inputs_of(placed, &inputs))));
             }
         }
+        let keep = open(keep, &grid, stack.reach());
         let heads = keep.dims()[1];
         let keep = keep.expand([1, heads, queries, keys]);
         Self { heads, queries, keys, pairs: keep.into_data().iter::<bool>().collect() }

@@ -333,3 +333,57 @@ fn twins_agree_in_further_layers_and_groups() {
         }
     }
 }
+
+/// Paper 52, the visible prefix by hand: three tokens that see each other, then causal; a window beside it forgets none of
+/// them.
+#[test]
+fn a_prefix_is_read_in_both_directions() {
+    let prefix = Chip::new("prefix_lm").with("prefix", 3.0);
+    let at = Place { tokens: 6, ..PLACE };
+    assert_eq!(drawn(&kept(&prefix, at)[0]), ["xxx...", "xxx...", "xxx...", "xxxx..", "xxxxx.", "xxxxxx"]);
+    let window = Chip::new("streaming_window").with("sinks", 0.0).with("window", 2.0);
+    let both = Stack::new("a", &[window, prefix]).unwrap();
+    let scores = apply(&both, &given(at)).unwrap().scores.data;
+    let rows: Vec<Vec<bool>> = scores.chunks(6).map(|row| row.iter().map(|score| *score != MASKED).collect()).collect();
+    assert_eq!(drawn(&rows), ["xxx...", "xxx...", "xxx...", "xxxx..", "xxxxx.", "xxx.xx"]);
+}
+
+/// Both twins open the same pairs beside other mods, also with ALiBi, whose distance is then negative.
+#[test]
+fn a_prefix_agrees_on_the_gpu_beside_other_mods() {
+    let device = block_on(gpu::Device::open()).unwrap();
+    let prefix = || Chip::new("prefix_lm").with("prefix", 5.0);
+    for chips in [vec![prefix()], vec![prefix(), halo(3, 1), Chip::new("alibi")]] {
+        let stack = Stack::new("a", &chips).unwrap();
+        let given = given(Place { heads: 4, kv_heads: 2, tokens: 9, ..PLACE });
+        let (came, reference) =
+            (block_on(gpu::apply(&device, &stack, &given)).unwrap(), apply(&stack, &given).unwrap());
+        for (came, reference) in [(came.scores, reference.scores), (came.z, reference.z)] {
+            let worst = came.data.iter().zip(&reference.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-4, "{chips:?}: {worst}");
+        }
+    }
+}
+
+/// Queries that have seen what they predict do not enter the loss, and the outcome says so; a difference to a pane without
+/// a prefix is one over the same queries.
+#[test]
+fn what_was_foreseen_is_not_counted() {
+    let (_, _, files) = tiny::model();
+    let mut engine = block_on(Engine::new(load("tiny", &files).unwrap(), Choice::Cpu)).unwrap();
+    let prefix = Chip::new("prefix_lm").with("prefix", 6.0);
+    let panes = vec![Pane { stack: Vec::new() }, Pane { stack: vec![prefix] }];
+    let experiment =
+        Experiment { model: "tiny".into(), prompt: "Once upon a time".into(), panes, ..Experiment::default() };
+    let outcome = block_on(engine.run(&experiment, async || false)).unwrap();
+    let mean = |pane: usize, from: usize| {
+        let losses = &outcome.panes[pane].token_loss[from..];
+        losses.iter().sum::<f32>() / losses.len() as f32
+    };
+    // Query 5 predicts token 6, the first that it has not seen.
+    assert!((outcome.panes[1].loss.unwrap() - mean(1, 5)).abs() < 1e-5);
+    assert!((outcome.panes[0].loss.unwrap() - mean(0, 0)).abs() < 1e-5);
+    let delta = outcome.panes[1].versus_a.as_ref().unwrap().delta_loss.unwrap();
+    assert!((delta - (mean(1, 5) - mean(0, 5))).abs() < 1e-5);
+    assert!(outcome.notices.iter().any(|notice| notice.contains("pane B: the first 5 queries see what they predict")));
+}
