@@ -25,6 +25,7 @@
 //! | [`tokenizer`], [`model`] | loading and running decoder models in burn tensors |
 //! | [`gpu`] | linker, kernels, plans: the WGSL engine |
 //! | [`engine`] | one contract over both engines |
+//! | [`npz`] | arrays as files of numpy |
 //! | [`lens`] | sinks, head roles: what is computed from captures |
 //! | [`train`] | the trainer of the shipped models |
 //! | [`api`] | commands and replies between page and worker |
@@ -63,6 +64,9 @@ pub mod mechanism;
 pub mod model;
 #[cfg(feature = "model")]
 pub mod tokenizer;
+
+#[cfg(any(feature = "app", feature = "native"))]
+pub mod npz;
 
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -47,10 +47,10 @@ pub struct Opened {
 
 /// The hash, without `#`.
 pub fn write(experiment: &Experiment) -> String {
-    let parts = parts(experiment);
-    let readable = join(&parts, |value| utf8_percent_encode(value, RESERVED).to_string());
-    if readable.len() <= LONGEST_READABLE {
-        return format!("v=1&{readable}");
+    let parts = readable(experiment);
+    let plain = join(&parts, |value| utf8_percent_encode(value, RESERVED).to_string());
+    if plain.len() <= LONGEST_READABLE {
+        return format!("v=1&{plain}");
     }
     let packed = pack::pack(&join(&parts, |value| value.replace('%', "%25").replace('&', "%26")));
     format!("v=2&z={packed}")
@@ -60,8 +60,8 @@ fn join(parts: &[(String, String)], encode: impl Fn(&str) -> String) -> String {
     parts.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect::<Vec<_>>().join("&")
 }
 
-/// Keys and values of everything but the version.
-fn parts(experiment: &Experiment) -> Vec<(String, String)> {
+/// Keys and values of the readable form, not encoded; without the version.
+pub fn readable(experiment: &Experiment) -> Vec<(String, String)> {
     let mut parts = vec![("m".to_string(), experiment.model.clone()), ("p".into(), experiment.prompt.clone())];
     if !experiment.bos {
         parts.push(("bos".into(), "0".into()));

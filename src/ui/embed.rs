@@ -10,20 +10,13 @@ use super::store::{EngineState, Store};
 use super::theme::{self, Choice};
 use super::topbar::EngineBadge;
 use crate::api::client::Client;
-use crate::api::protocol::{
-    self, Answer, Ask, FromFigure, Matrix, Message, Next, Numbers, PaneNumbers, Panel, Part, Stage, State, Theme,
-    ToFigure, Wish,
-};
+use crate::api::protocol::{self, Answer, Ask, FromFigure, Message, Panel, Part, Stage, State, Theme, ToFigure, Wish};
 use crate::experiment::link;
-use crate::outcome::PaneOutcome;
 use gloo::events::EventListener;
 use leptos::prelude::*;
 use percent_encoding::percent_decode_str;
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort, ResizeObserver};
-
-/// Likeliest next tokens that [`Numbers`] holds of each pane.
-const NEXT: usize = 10;
 
 /// Whether the page is a figure in a frame.
 pub fn framed() -> bool {
@@ -160,10 +153,7 @@ impl Figure {
             Ask::State => Ok(Answer::State { state: Box::new(untrack(|| self.state())) }),
             Ask::Numbers => {
                 let screen = Screen::of(self.store).ok_or_else(|| refuse(NOT_YET))?;
-                Ok(Answer::Numbers(Numbers {
-                    tokens: screen.outcome.tokens.iter().map(|token| token.text.clone()).collect(),
-                    panes: screen.outcome.panes.iter().map(numbers).collect(),
-                }))
+                Ok(Answer::Numbers(screen.numbers()))
             }
             Ask::Matrix { column } => {
                 let screen = Screen::of(self.store).ok_or_else(|| refuse(NOT_YET))?;
@@ -173,17 +163,7 @@ impl Figure {
                     Part::Difference => Column::Difference,
                 };
                 let shown = screen.matrix(column).ok_or_else(|| refuse("this figure has no such matrix yet"))?;
-                Ok(Answer::Matrix(Matrix {
-                    head: screen.head.to_string(),
-                    quantity: screen.quantity.word().into(),
-                    tokens: shown.sheet.tokens as u32,
-                    values: shown
-                        .sheet
-                        .values
-                        .iter()
-                        .map(|value| Some(*value).filter(|value| !value.is_nan()))
-                        .collect(),
-                }))
+                Ok(Answer::Matrix(screen.values(shown)))
             }
         }
     }
@@ -224,19 +204,6 @@ impl Figure {
 }
 
 const NOT_YET: &str = "the numbers of this experiment are not there yet; wait for a state that is fresh";
-
-fn numbers(pane: &PaneOutcome) -> PaneNumbers {
-    let next = |candidate: &crate::outcome::Candidate| Next {
-        text: candidate.text.clone(),
-        probability: candidate.probability,
-    };
-    PaneNumbers {
-        loss: pane.loss,
-        kl_next: pane.versus_a.as_ref().map(|versus| versus.kl_next),
-        delta_loss: pane.versus_a.as_ref().and_then(|versus| versus.delta_loss),
-        next: pane.next.iter().take(NEXT).map(next).collect(),
-    }
-}
 
 /// The style sheet hides what the root names.
 fn hide(panels: &[Panel]) {

@@ -9,6 +9,8 @@ pub enum Icon {
     Add,
     /// A cross.
     Close,
+    /// An arrow out of a tray.
+    Export,
     /// A question mark in a circle.
     Help,
     /// A triangle to the right.
@@ -32,6 +34,7 @@ impl Icon {
         match self {
             Icon::Add => "M8 3.5v9M3.5 8h9",
             Icon::Close => "m4 4 8 8M12 4l-8 8",
+            Icon::Export => "M8 10V2.5M5.2 5.2 8 2.4l2.8 2.8M3 9.5v4h10v-4",
             Icon::Help => "M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0M6.3 6.4A1.8 1.8 0 1 1 8.6 8c-.5.2-.6.5-.6 1M8 11.2v.1",
             Icon::Play => "M5 3.5v9l7-4.5z",
             Icon::Reset => "M3.2 6.2A5.2 5.2 0 1 1 2.8 9M3 2.8v3.6h3.6",

@@ -1,6 +1,7 @@
 //! The top bar: what runs, where, whether it can be trusted; and the controls of the whole page.
 
 use super::about::About;
+use super::export::menu::ExportMenu;
 use super::format;
 use super::help::Help;
 use super::icons::{Glyph, Icon};
@@ -29,6 +30,7 @@ pub fn TopBar(
                 <ModelButton about/>
                 <EngineBadge about/>
                 <Share/>
+                <ExportMenu/>
                 <ThemeButton choice=RwSignal::new(Choice::remembered()) dark=store.dark/>
                 <button class="btn icon" data-test="help" aria-label="Help and keyboard map" on:click=move |_| help.set(true)><Glyph icon=Icon::Help/></button>
             </div>

@@ -2,10 +2,11 @@
 
 use attnscope::hook::Array;
 use attnscope::{Error, Result};
-use npyz::npz::{NpzArchive, NpzWriter};
-use npyz::{Deserialize, NpyFile, Order, WriterBuilder};
+use npyz::npz::NpzArchive;
+use npyz::{Deserialize, NpyFile, Order};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufWriter, Read};
 use std::path::Path;
 
 /// Most elements one array may have: 1 GiB of f32.
@@ -86,14 +87,6 @@ fn row_major(shape: &[usize], data: &[f32]) -> Vec<f32> {
 /// [`Error::File`] when the file cannot be written.
 pub fn write<'a>(path: &Path, arrays: impl IntoIterator<Item = (String, &'a Array)>) -> Result<()> {
     let broken = |problem: std::io::Error| Error::file(path.display().to_string(), problem);
-    let mut npz = NpzWriter::create(path).map_err(broken)?;
-    for (name, array) in arrays {
-        let shape: Vec<u64> = array.shape.iter().map(|size| *size as u64).collect();
-        let entry = npz.array(&name, Default::default()).map_err(broken)?;
-        let mut entry = entry.default_dtype().shape(&shape).begin_nd().map_err(broken)?;
-        entry.extend(array.data.iter()).map_err(broken)?;
-        entry.finish().map_err(broken)?;
-    }
-    npz.zip_writer().finish().map_err(|problem| broken(problem.into()))?;
-    Ok(())
+    let file = BufWriter::new(File::create(path).map_err(broken)?);
+    attnscope::npz::write(file, arrays).map_err(broken)
 }

@@ -22,8 +22,8 @@ pub struct Palette {
 }
 
 /// Properties that canvases use as they are.
-const NAMED: [&str; 8] =
-    ["--pane-a", "--pane-b", "--ink", "--ink-3", "--line", "--line-strong", "--masked", "--accent-weak"];
+const NAMED: [&str; 9] =
+    ["--pane-a", "--pane-b", "--ink", "--ink-2", "--ink-3", "--line", "--line-strong", "--masked", "--accent-weak"];
 
 impl Palette {
     /// Reads the style sheet.
