@@ -92,15 +92,8 @@ impl Engine {
     /// [`Error::Unknown`] when there is neither; those of the loader and of [`Engine::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub async fn open(model: &str, choice: Choice) -> Result<Self> {
-        let shipped = std::path::Path::new("www/models").join(model);
-        let given = std::path::Path::new(model);
-        let path = [given, &shipped].into_iter().find(|path| path.exists()).ok_or_else(|| Error::Unknown {
-            what: "model",
-            name: model.into(),
-            remedy: "give a folder, a .bin file, or the name of a folder in www/models".into(),
-        })?;
-        let id = path.file_name().map_or(model.into(), |name| name.to_string_lossy());
-        Self::new(crate::model::load(&id, &Files::read(path)?)?, choice).await
+        let (id, files) = Files::find(model)?;
+        Self::new(crate::model::load(&id, &files)?, choice).await
     }
 
     /// What computes now: after a failure of the GPU, the processor.

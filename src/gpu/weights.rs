@@ -8,7 +8,7 @@
 use crate::Result;
 use crate::hook::Array;
 use crate::model::config::{Config, Norm, Pairing, Positions};
-use crate::model::weights::Weights;
+use crate::model::weights::{Outputs, Weights, byte, outputs_of, scales};
 use std::collections::BTreeMap;
 
 /// Name of a buffer with a zero: what stands for the positions of a family that rotates.
@@ -29,11 +29,33 @@ pub enum Format {
 }
 
 impl Format {
-    /// Half precision where that changes no weight, f32 elsewhere.
+    /// Bytes of one weight.
+    pub fn bytes(self) -> usize {
+        match self {
+            Format::F32 => 4,
+            Format::F16 => 2,
+            Format::I8 => 1,
+        }
+    }
+
+    /// What takes the fewest bytes without changing a weight: bytes for a model that was rounded to them
+    /// ([`Weights::quantise`]), half precision for one that was stored so, else f32.
     pub fn lossless(weights: &Weights) -> Self {
-        let exact = |value: &f32| half::f16::from_f32(*value).to_f32() == *value;
-        let matrices = weights.0.values().filter(|array| array.shape.len() == 2);
-        if matrices.flat_map(|array| &array.data).all(exact) { Format::F16 } else { Format::F32 }
+        let matrices = || weights.0.iter().filter(|(name, array)| array.shape.len() == 2 && *name != "positions");
+        let half = |value: &f32| half::f16::from_f32(*value).to_f32() == *value;
+        let bytes = |(name, array): (&String, &Array)| {
+            let (width, outputs) = (array.shape[1], outputs_of(name));
+            let scales = scales(&array.data, width, outputs);
+            let mut places = array.data.iter().enumerate();
+            places.all(|(index, value)| {
+                let scale = scales[outputs.of(index, width)];
+                f32::from(byte(*value, scale)) / 127.0 * scale == *value
+            })
+        };
+        if matrices().all(bytes) {
+            return Format::I8;
+        }
+        if matrices().flat_map(|(_, array)| &array.data).all(half) { Format::F16 } else { Format::F32 }
     }
 
     /// The piece that reads it.
@@ -44,13 +66,6 @@ impl Format {
             Format::I8 => "format_i8",
         }
     }
-}
-
-/// Whether an output of a matrix is one of its rows.
-#[derive(Clone, Copy, PartialEq)]
-enum Outputs {
-    Columns,
-    Rows,
 }
 
 /// Every array that stays on the device, by buffer, as 32-bit words.
@@ -203,23 +218,18 @@ fn packed(values: &[f32], width: usize, outputs: Outputs, format: Format) -> Vec
             rows.flat_map(fours).flat_map(two).collect()
         }
         Format::I8 => {
-            let height = values.len() / width.max(1);
-            let output = |row: usize, column: usize| if outputs == Outputs::Rows { row } else { column };
-            let mut most = vec![0.0f32; if outputs == Outputs::Rows { height } else { width }];
-            for (index, value) in values.iter().enumerate() {
-                let scale = &mut most[output(index / width, index % width)];
-                *scale = scale.max(value.abs());
-            }
-            let byte = |row: usize, column: usize, value: f32| {
-                let scale = most.get(output(row, column)).copied().filter(|scale| *scale > 0.0);
-                let whole = scale.map_or(0.0, |scale| (value / scale * 127.0).round()) as i8;
-                u32::from(whole.cast_unsigned())
-            };
+            let scales = scales(values, width, outputs);
             let word = |row: usize, place: usize, four: [f32; 4]| {
-                (0..4).map(|c| byte(row, 4 * place + c, four[c]) << (8 * c)).sum::<u32>()
+                let one = |c: usize| {
+                    let scale = scales.get(outputs.of(row * width + 4 * place + c, width)).copied().unwrap_or(0.0);
+                    // What pads a row has no output; it is zero.
+                    let byte = if 4 * place + c < width { byte(four[c], scale) } else { 0 };
+                    u32::from(byte.cast_unsigned()) << (8 * c)
+                };
+                (0..4).map(one).sum::<u32>()
             };
-            let mut words = vec![1 + most.len() as u32];
-            words.extend(most.iter().map(|scale| scale.to_bits()));
+            let mut words = vec![1 + scales.len() as u32];
+            words.extend(scales.iter().map(|scale| scale.to_bits()));
             for (row, values) in rows.enumerate() {
                 words.extend(fours(values).into_iter().enumerate().map(|(place, four)| word(row, place, four)));
             }

@@ -28,6 +28,46 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Weights(pub BTreeMap<String, Array>);
 
+/// Where the outputs of a matrix lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// Each column is one, as in `[in,out]`.
+    Columns,
+    /// Each row is one, as in an embedding `[V,M]`.
+    Rows,
+}
+
+impl Outputs {
+    /// The output to which entry `index` of rows of `width` belongs.
+    pub fn of(self, index: usize, width: usize) -> usize {
+        match self {
+            Outputs::Columns => index % width,
+            Outputs::Rows => index / width,
+        }
+    }
+}
+
+/// Where the outputs of the matrix of this name lie.
+pub fn outputs_of(name: &str) -> Outputs {
+    if name == "embed" { Outputs::Rows } else { Outputs::Columns }
+}
+
+/// The largest absolute weight of each output of a matrix in rows of `width`.
+pub fn scales(values: &[f32], width: usize, outputs: Outputs) -> Vec<f32> {
+    let count = if outputs == Outputs::Rows { values.len() / width.max(1) } else { width };
+    let mut scales = vec![0.0f32; count];
+    for (index, value) in values.iter().enumerate() {
+        let scale = &mut scales[outputs.of(index, width)];
+        *scale = scale.max(value.abs());
+    }
+    scales
+}
+
+/// The byte that stands for a weight of an output with this scale.
+pub fn byte(value: f32, scale: f32) -> i8 {
+    if scale > 0.0 { (value / scale * 127.0).round() as i8 } else { 0 }
+}
+
 impl Weights {
     /// Seeded initial weights: normal noise of deviation 0.02, residual projections scaled by 1/√(2L), gains one, biases
     /// zero. Each tensor has its own stream, so the values depend on nothing but `seed`, name and shape.
@@ -45,6 +85,30 @@ impl Weights {
             (name, Array { shape, data })
         };
         Self(config.manifest().into_iter().map(fill).collect())
+    }
+
+    /// Rounds every matrix of products to bytes, from −127 to 127 for minus to plus the largest absolute weight of each
+    /// output: another model, which the GPU stores in a quarter of the bytes. The weights are those the bytes stand for, so
+    /// that both engines compute the same.
+    ///
+    /// ```
+    /// # use attnscope::{hook::Array, model::Weights};
+    /// let mut weights = Weights::default();
+    /// weights.0.insert("blocks.0.attn.w_q".into(), Array { shape: vec![2, 2], data: vec![1.0, -8.0, 0.5, 3.0] });
+    /// weights.quantise();
+    /// let data = &weights.0["blocks.0.attn.w_q"].data;
+    /// assert_eq!(data[..2], [1.0, -8.0]); // the largest of each column stays
+    /// assert!((data[2] - 64.0 / 127.0).abs() < 1e-6);
+    /// ```
+    pub fn quantise(&mut self) {
+        for (name, array) in self.0.iter_mut().filter(|(name, array)| array.shape.len() == 2 && *name != "positions") {
+            let width = array.shape[1];
+            let scales = scales(&array.data, width, outputs_of(name));
+            for (index, value) in array.data.iter_mut().enumerate() {
+                let scale = scales[outputs_of(name).of(index, width)];
+                *value = f32::from(byte(*value, scale)) / 127.0 * scale;
+            }
+        }
     }
 
     /// One weight.

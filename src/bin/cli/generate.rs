@@ -9,7 +9,7 @@ use attnscope::model::{Files, load};
 use attnscope::outcome::EngineFacts;
 use attnscope::{Error, Result};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `generate` can be told.
 #[derive(clap::Args)]
@@ -44,6 +44,9 @@ pub struct Args {
     /// Seed of the draws.
     #[arg(long)]
     seed: Option<u64>,
+    /// Rounds the matrices to bytes first: another model, a quarter as large on the GPU.
+    #[arg(long)]
+    int8: bool,
     /// No beginning-of-text token in front of the prompt.
     #[arg(long)]
     no_bos: bool,
@@ -122,17 +125,28 @@ struct Continuation {
 
 impl Args {
     async fn open(&self) -> Result<Engine> {
-        let Some(path) = &self.tokenizer else { return Engine::open(&self.model, self.engine).await };
-        let there = Files::read(Path::new(&self.model))?;
-        let others = |name: &&str| !(name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".json")));
+        if self.tokenizer.is_none() && !self.int8 {
+            return Engine::open(&self.model, self.engine).await;
+        }
+        let (id, there) = Files::find(&self.model)?;
+        let others = |name: &&str| {
+            self.tokenizer.is_none()
+                || !(name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".json")))
+        };
         let mut files = Files::new();
         for name in there.names().filter(others) {
             files.insert(name, there.need(name)?.to_vec());
         }
-        let is_json = path.extension().is_some_and(|extension| extension == "json");
-        let bytes = std::fs::read(path).map_err(|problem| Error::file(path.display().to_string(), problem))?;
-        files.insert(if is_json { "tokenizer.json" } else { "tokenizer.bin" }, bytes);
-        Engine::new(load(&self.model, &files)?, self.engine).await
+        if let Some(path) = &self.tokenizer {
+            let is_json = path.extension().is_some_and(|extension| extension == "json");
+            let bytes = std::fs::read(path).map_err(|problem| Error::file(path.display().to_string(), problem))?;
+            files.insert(if is_json { "tokenizer.json" } else { "tokenizer.bin" }, bytes);
+        }
+        let mut loaded = load(&id, &files)?;
+        if self.int8 {
+            loaded.quantise();
+        }
+        Engine::new(loaded, self.engine).await
     }
 
     fn sampling(&self) -> Sampling {

@@ -51,6 +51,23 @@ impl Files {
         self.0.keys().map(String::as_str)
     }
 
+    /// The name and the files of a model by its path (a folder, or a llama2.c `.bin`), or of a shipped one by its id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is neither, [`Error::File`] when one cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn find(model: &str) -> Result<(String, Self)> {
+        let shipped = std::path::Path::new("www/models").join(model);
+        let given = std::path::Path::new(model);
+        let path = [given, &shipped].into_iter().find(|path| path.exists()).ok_or_else(|| Error::Unknown {
+            what: "model",
+            name: model.into(),
+            remedy: "give a folder, a .bin file, or the name of a folder in www/models".into(),
+        })?;
+        let id = path.file_name().map_or(model.into(), |name| name.to_string_lossy());
+        Ok((id.into_owned(), Self::read(path)?))
+    }
+
     /// Reads the model files of a folder, or a `.bin` file with the tokenizers beside it; other files are left alone.
     ///
     /// # Errors

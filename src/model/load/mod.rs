@@ -36,6 +36,14 @@ pub struct Loaded {
     pub self_check: Option<Vec<u8>>,
 }
 
+impl Loaded {
+    /// Rounds the matrices to bytes, see [`Weights::quantise`]. What the files say about their numbers no longer holds.
+    pub fn quantise(&mut self) {
+        self.weights.quantise();
+        self.self_check = None;
+    }
+}
+
 /// Name of the file that holds the reference of the start-up self-check.
 pub const SELF_CHECK: &str = "selfcheck.json";
 

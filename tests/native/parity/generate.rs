@@ -5,6 +5,7 @@ use crate::model::{llama2c, nano_sort};
 use crate::tiny;
 use attnscope::engine::{Choice, End, Engine};
 use attnscope::experiment::Chip;
+use attnscope::gpu::weights::Format;
 use attnscope::mechanism::Stack;
 use attnscope::model::load::{Precision, save_safetensors};
 use attnscope::model::sample::Sampling;
@@ -64,6 +65,24 @@ fn both_engines_write_the_same_two_hundred_tokens() {
         }
         assert!(gpu.facts().tier > Tier::Cpu, "the GPU did it all: {:?}", gpu.facts());
     }
+}
+
+/// A model in bytes is another model, and the same one on both engines.
+#[test]
+fn both_engines_write_the_same_in_bytes() {
+    let quantised = || {
+        let mut loaded = stories();
+        loaded.quantise();
+        loaded
+    };
+    let [whole, bytes] = [stories(), quantised()].map(|loaded| Format::lossless(&loaded.weights));
+    assert_eq!((whole, bytes), (Format::F16, Format::I8));
+    let [mut gpu, mut cpu] = both(quantised);
+    let deviation = gpu.facts().self_check.expect("it was checked");
+    assert!(deviation < 1e-3, "the engines differ by {deviation}");
+    let prompt = gpu.tokenizer().encode("Once upon a time", true).expect("it is text");
+    let greedy = |engine: &mut Engine| continued(engine, &stack(&[]), &prompt, Sampling::default(), 60, 16);
+    assert_eq!(greedy(&mut gpu), greedy(&mut cpu));
 }
 
 #[test]
