@@ -9,6 +9,7 @@
 //! stopped: the callers hand in a `stop` that is asked between panes and probes, which is also where a worker hears newer
 //! messages.
 
+mod ceiling;
 mod check;
 mod generate;
 mod measure;
@@ -17,6 +18,7 @@ mod pane;
 mod plan;
 mod price;
 mod probed;
+mod quote;
 mod runner;
 mod texts;
 mod values;

@@ -170,6 +170,15 @@ pub struct Price {
     pub millis: f32,
 }
 
+/// What a device can do at most, measured by programs that do nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ceilings {
+    /// Bytes it reads in a second.
+    pub bytes_per_second: f64,
+    /// Multiplications and additions in f32 it makes in a second.
+    pub flops_per_second: f64,
+}
+
 /// A length beyond the context of the shipped models.
 pub const LONG_TOKENS: usize = 2048;
 
@@ -186,6 +195,10 @@ pub struct Quote {
     pub loss: Option<f32>,
     /// Tokens drawn per second, one at a time; `None` when nothing was drawn.
     pub tokens_per_second: Option<f32>,
+    /// Bytes that drawing one token has to read at least: every weight once, and the cache.
+    pub bytes_per_token: usize,
+    /// Operations of the whole pass: the matrices for every token, and the pairs whose score is computed.
+    pub pass_flops: usize,
 }
 
 /// One head in full, on demand.

@@ -12,7 +12,7 @@ pub mod server;
 
 use crate::experiment::{Chip, Experiment, Head};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{EngineFacts, ModelFacts, Outcome, Quote, Token};
+use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Token};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks of the worker.
@@ -61,6 +61,8 @@ pub enum Command {
         /// At most this many; fewer when they would take longer than a frame or two.
         most: usize,
     },
+    /// What this device can do at most.
+    Ceilings,
     /// What one variant costs and is worth.
     Quote {
         /// Its mechanisms.
@@ -126,6 +128,11 @@ pub enum Reply {
         ended: bool,
         /// Why it ended, where that is not the natural end.
         notice: Option<String>,
+    },
+    /// Answer to [`Command::Ceilings`].
+    Ceilings {
+        /// What was measured.
+        ceilings: Ceilings,
     },
     /// Answer to [`Command::Quote`].
     Quote {

@@ -184,6 +184,7 @@ impl Server {
             Command::Roles { experiment, pane } => {
                 Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))
             }
+            Command::Ceilings => Ok((Reply::Ceilings { ceilings: engine.ceilings().await? }, Vec::new())),
             Command::Quote { stack, text, tokens, drawn } => {
                 Ok((Reply::Quote { quote: engine.quote(stack, text, *tokens, *drawn).await? }, Vec::new()))
             }

@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::pane::{Ran, Setting};
+use super::price::weights;
 use crate::experiment::{Chip, Experiment, Pane};
 use crate::model::sample::Sampling;
 use crate::outcome::{LONG_TOKENS, Quote, Tier};
@@ -45,6 +46,22 @@ impl Engine {
         let count = generation.drawn().len();
         let tokens_per_second = (count > 0).then(|| 1e3 * count as f32 / millis);
         let long = super::price(&self.config, &generation.stack, plan.seed, LONG_TOKENS);
-        Ok(Quote { tokens, price, long, loss, tokens_per_second })
+        let products = weights(&self.config);
+        let at = super::price(&self.config, &generation.stack, plan.seed, begin.len() + count);
+        let bytes_per_token = products * self.weight_bytes() + at.kv_bytes;
+        // Two products per pair and entry of a head: its score, and its share of z.
+        let (c, causal) = (&self.config, tokens * (tokens + 1) / 2);
+        let pairs = (c.layers * c.heads * causal) as f32 * price.score_share;
+        let pass_flops = 2 * products * tokens + 4 * c.head_width * pairs as usize;
+        Ok(Quote { tokens, price, long, loss, tokens_per_second, bytes_per_token, pass_flops })
+    }
+
+    /// Bytes of one weight where it computes.
+    fn weight_bytes(&self) -> usize {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.runner.gpu {
+            return gpu.format().bytes();
+        }
+        4
     }
 }

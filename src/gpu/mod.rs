@@ -8,10 +8,12 @@
 //! | [`mod@apply`] | the attention step alone |
 //! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
 //! | [`mod@decode`] | continuing a prompt token by token |
+//! | [`ceiling`] | what the device can do at most |
 //! | [`parity`] | every mechanism's two twins compared |
 
 pub mod apply;
 mod attend;
+pub mod ceiling;
 pub mod decode;
 pub mod device;
 pub mod kernel;

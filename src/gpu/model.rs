@@ -81,6 +81,11 @@ impl GpuModel {
         Self::stored(device, config, weights, Format::lossless(weights)).await
     }
 
+    /// How its matrices are stored.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Uploads a model with its matrices in `format`.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::api::client::{Client, Trouble};
 use crate::api::{Command, Reply};
 use crate::catalogue::{self, Entry};
 use crate::experiment::{Chip, Experiment};
-use crate::outcome::{EngineFacts, LONG_TOKENS, Price, Quote};
+use crate::outcome::{Ceilings, EngineFacts, LONG_TOKENS, Price, Quote};
 use crate::papers::STORY;
 use leptos::html::Div;
 use leptos::prelude::*;
@@ -83,6 +83,7 @@ struct Bench {
     rows: RwSignal<Vec<Row>>,
     state: RwSignal<State>,
     engine: RwSignal<Option<EngineFacts>>,
+    ceilings: RwSignal<Option<Ceilings>>,
     /// Index of the length shown; beyond them the closed form at [`LONG_TOKENS`].
     length: RwSignal<usize>,
     axis: RwSignal<Axis>,
@@ -97,6 +98,7 @@ impl Bench {
             rows: RwSignal::new(entries.into_iter().map(row).collect()),
             state: RwSignal::new(State::Rest),
             engine: RwSignal::new(None),
+            ceilings: RwSignal::new(None),
             length: RwSignal::new(0),
             axis: RwSignal::new(Axis::Share),
         }
@@ -127,6 +129,9 @@ impl Bench {
         };
         self.engine.set(Some(engine));
         let ids: Vec<String> = self.rows.with_untracked(|rows| rows.iter().map(|row| row.entry.id.clone()).collect());
+        if let Reply::Ceilings { ceilings } = client.call(&Command::Ceilings, |_, _| {}).await?.reply {
+            self.ceilings.set(Some(ceilings));
+        }
         // The first pass of an engine is slower than all others; it is not counted.
         self.ask(client, "softmax", LENGTHS[0]).await.ok();
         for (at, length) in LENGTHS.into_iter().enumerate() {
@@ -213,6 +218,16 @@ pub fn BenchPage() -> impl IntoView {
             format!("{} · {}{note}", tier(&engine), engine.adapter)
         })
     };
+    let ceilings = move || {
+        bench.ceilings.get().map(|ceilings| {
+            let rate = |number: f64, unit: &str| {
+                let (number, unit) = format::scaled(number, unit);
+                format!("{number} {unit}/s")
+            };
+            let (bytes, flops) = (rate(ceilings.bytes_per_second, "B"), rate(ceilings.flops_per_second, "FLOP"));
+            format!("Ceilings, by two programs that do nothing else: it reads {bytes} and computes {flops}.")
+        })
+    };
     let length = move |at: usize, name: String| {
         view! {
             <button
@@ -251,6 +266,10 @@ pub fn BenchPage() -> impl IntoView {
                 </div>
             </div>
             <p class="soft" aria-live="polite" data-test="bench-status">{status}" "{engine}</p>
+            <p
+                class="soft" data-test="ceilings" data-bytes=move || bench.ceilings.get().map(|c| c.bytes_per_second.to_string())
+                data-flops=move || bench.ceilings.get().map(|c| c.flops_per_second.to_string())
+            >{ceilings}</p>
             <div class="row tools-row">
                 <div class="seg" role="group" aria-label="Tokens">
                     {LENGTHS.into_iter().enumerate().map(|(at, n)| length(at, format!("{n} tokens"))).collect_view()}
@@ -272,8 +291,18 @@ pub fn BenchPage() -> impl IntoView {
     }
 }
 
-const COLUMNS: [&str; 8] =
-    ["Variant", "Δ loss", "loss", "scores", "KV cache", "FLOP / token", "pass, ms", "tokens / s"];
+const COLUMNS: [&str; 10] = [
+    "Variant",
+    "Δ loss",
+    "loss",
+    "scores",
+    "KV cache",
+    "FLOP / token",
+    "pass, ms",
+    "of compute",
+    "tokens / s",
+    "of reading",
+];
 
 /// The cells of one row: text, and the ratio to softmax under it where that says more.
 fn cells(bench: Bench, row: &Row, softmax: Option<&Quote>) -> Vec<(String, Option<String>)> {
@@ -292,6 +321,9 @@ fn cells(bench: Bench, row: &Row, softmax: Option<&Quote>) -> Vec<(String, Optio
         let (number, unit) = format::scaled(number, unit);
         format!("{number} {unit}")
     };
+    let share = |reached: f64, most: fn(&Ceilings) -> f64| {
+        bench.ceilings.with(|ceilings| ceilings.as_ref().map(|c| format!("{:.1} %", 100.0 * reached / most(c))))
+    };
     let measured =
         |text: Option<String>| if long { "not measured".into() } else { text.unwrap_or_else(|| "–".into()) };
     let delta =
@@ -309,9 +341,18 @@ fn cells(bench: Bench, row: &Row, softmax: Option<&Quote>) -> Vec<(String, Optio
             measured(Some(format::millis(own.millis))),
             times(own.millis.into(), plain.as_ref().map(|plain| plain.millis.into())),
         ),
+        (measured(share(quote.pass_flops as f64 * 1e3 / f64::from(quote.price.millis), |c| c.flops_per_second)), None),
         (
             measured(quote.tokens_per_second.map(|rate| format::fixed(rate, 0))),
             quote.tokens_per_second.and_then(|rate| times(rate.into(), softmax?.tokens_per_second.map(f64::from))),
+        ),
+        (
+            measured(
+                quote
+                    .tokens_per_second
+                    .and_then(|rate| share(quote.bytes_per_token as f64 * f64::from(rate), |c| c.bytes_per_second)),
+            ),
+            None,
         ),
     ]
 }

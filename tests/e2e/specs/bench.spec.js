@@ -22,6 +22,9 @@ test("every variant is measured beside softmax", async ({ page }) => {
   const ids = Object.keys(loss);
   for (const [number, y] of plotted) expect(y).toBeCloseTo(loss[ids[number - 1]] - loss.softmax, 4);
 
+  // The ceilings are real numbers, and no variant passes them by far.
+  for (const key of ["data-bytes", "data-flops"]) expect(Number(await page.getByTestId("ceilings").getAttribute(key))).toBeGreaterThan(1e6);
+
   // The window computes fewer scores than softmax, and softmax computes all.
   const share = Object.fromEntries(await rows.evaluateAll((list) => list.map((row) => [row.dataset.mechanism, Number(row.dataset.share)])));
   expect(share.softmax).toBeCloseTo(1, 5);
