@@ -6,6 +6,7 @@
 mod cli {
     pub mod apply;
     pub mod check;
+    pub mod circuits;
     pub mod generate;
     pub mod mechanisms;
     pub mod npz;
@@ -40,6 +41,8 @@ enum Command {
     Apply(cli::apply::Args),
     /// Checks every law, and the GPU twins against the burn twins, on this machine.
     Check(cli::check::Args),
+    /// Asks a model the tasks with exact ground truth, whole and without each head.
+    Circuits(cli::circuits::Args),
     /// Trains a model to ship.
     Train(attnscope::train::TrainArgs),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => cli::generate::command(&args, json),
         Command::Apply(args) => cli::apply::command(&args),
         Command::Check(args) => cli::check::command(&args, json),
+        Command::Circuits(args) => cli::circuits::command(&args, json),
         Command::Train(args) => attnscope::train::command(&args, &mut std::io::stdout()),
     };
     match done {

@@ -43,9 +43,30 @@ impl Removal {
     /// Every way.
     pub const ALL: [Removal; 4] = [Removal::Zero, Removal::Mean, Removal::Resample, Removal::Uniform];
 
+    /// Its id.
+    pub fn id(self) -> &'static str {
+        match self {
+            Removal::Zero => "zero",
+            Removal::Mean => "mean",
+            Removal::Resample => "resample",
+            Removal::Uniform => "uniform",
+        }
+    }
+
     /// The activation that is edited.
     pub fn site(self) -> Site {
         if self == Removal::Uniform { Site::Pattern } else { Site::Z }
+    }
+}
+
+impl std::str::FromStr for Removal {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|how| how.id() == text).ok_or_else(|| Error::Unknown {
+            what: "ablation",
+            name: text.into(),
+            remedy: format!("there are {}", Self::ALL.map(Removal::id).join(", ")),
+        })
     }
 }
 

@@ -20,5 +20,7 @@ pub mod regions;
 pub mod retrieval;
 pub mod roles;
 pub mod sinks;
+#[cfg(feature = "model")]
+pub mod suite;
 
 pub use patterns::{HeadRows, Patterns, RowRule};

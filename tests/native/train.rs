@@ -1,5 +1,7 @@
 //! Layer `train`: the trainer against the model's own definition, and runs that stop and go on.
 
+mod circuits;
+
 use attnscope::mechanism::Stack;
 use attnscope::model::load::Files;
 use attnscope::model::{Config, Run as Pass, Text, Weights, load};

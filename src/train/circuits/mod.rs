@@ -17,6 +17,7 @@
 //! Everything is drawn from a seed. Items whose prompts fall into one sixteenth of all prompts, by their hash, are
 //! [`Split::HeldOut`] and never trained on.
 
+pub mod ablate;
 pub mod choice;
 pub mod facts;
 pub mod greater_than;
@@ -27,6 +28,7 @@ pub mod list;
 pub mod needle;
 pub mod recall;
 pub mod refusal;
+pub mod retrieve;
 #[cfg(feature = "train")]
 pub mod rows;
 pub mod score;

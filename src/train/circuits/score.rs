@@ -1,10 +1,10 @@
 //! How well items are answered.
 
-use super::{Circuits, Item, Question, Split, Task};
-use crate::hook::{Array, Tap};
+use super::{Circuits, Item, Question, Split, Task, ablate};
+use crate::Result;
+use crate::lens::causal::Removal;
 use crate::mechanism::Stack;
 use crate::model::CpuModel;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How well the questions of some items were answered.
@@ -59,51 +59,6 @@ pub fn judge(question: &Question, logits: &[f32]) -> Answered {
     }
 }
 
-/// How `model` answers each question of an item that `bos` begins, offering activations to `tap`.
-///
-/// # Errors
-/// Those of [`CpuModel::run`].
-pub fn answer(model: &CpuModel, stack: &Stack, item: &Item, tap: &mut dyn Tap) -> Result<Vec<Answered>> {
-    let bos: Vec<u32> = model.config().bos.into_iter().collect();
-    let last = item.questions.last().map_or(0, |question| question.at);
-    let tokens: Vec<u32> = bos.iter().chain(&item.tokens[..last.min(item.tokens.len())]).copied().collect();
-    let logits = model.run(&[&tokens], stack, 0, tap)?;
-    let rows = Array::new(logits.shape[1..].to_vec(), logits.data)?;
-    // What stands at `at` is predicted by the token before it.
-    Ok(item.questions.iter().map(|question| judge(question, rows.at(bos.len() + question.at - 1))).collect())
-}
-
-/// Scores of `items` of one task; `tap` gives a fresh tap for each item.
-///
-/// # Errors
-/// Those of [`answer`]; [`Error::Internal`] when nothing was asked.
-pub fn score<T: Tap>(
-    task: Task,
-    items: &[Item],
-    model: &CpuModel,
-    stack: &Stack,
-    mut tap: impl FnMut(&Item) -> T,
-) -> Result<Scores> {
-    let mut scores = Scores { task: task.id().into(), items: items.len(), ..Scores::default() };
-    for item in items {
-        for answered in answer(model, stack, item, &mut tap(item))? {
-            scores.questions += 1;
-            scores.accuracy += f64::from(u8::from(answered.right));
-            scores.preference += f64::from(u8::from(answered.preferred));
-            scores.nats += answered.nats;
-        }
-    }
-    if scores.questions == 0 {
-        return Err(Error::Internal(format!("no question of {} was asked", task.id())));
-    }
-    let count = scores.questions as f64;
-    scores.accuracy /= count;
-    scores.preference /= count;
-    scores.nats /= count;
-    scores.interval = wilson(scores.accuracy, items.len());
-    Ok(scores)
-}
-
 /// Held-out items of one task, the same for the same arguments.
 pub fn held_out(circuits: &Circuits, task: Task, count: usize, longest: usize) -> Vec<Item> {
     (0..count as u64).map(|seed| circuits.item(task, Split::HeldOut, longest, seed)).collect()
@@ -112,14 +67,15 @@ pub fn held_out(circuits: &Circuits, task: Task, count: usize, longest: usize) -
 /// Scores of every task on held-out items.
 ///
 /// # Errors
-/// Those of [`score`].
+/// Those of [`ablate::without`].
 pub fn all(model: &CpuModel, circuits: &Circuits, items: usize) -> Result<Vec<Scores>> {
     let stack = Stack::new("score", &[])?;
     let longest = model.config().context - 1;
     let one = |task: Task| {
-        score(task, &held_out(circuits, task, items, longest), model, &stack, |_| crate::hook::Patch::default())
+        let items = held_out(circuits, task, items, longest);
+        ablate::without(model, &stack, task, &items, &[Vec::new()], Removal::Zero)
     };
-    Task::ALL.into_iter().map(one).collect()
+    Ok(Task::ALL.into_iter().map(one).collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// Wilson's 95 % interval of a share over this many trials.
