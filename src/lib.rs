@@ -52,6 +52,8 @@ pub mod papers;
 #[cfg(feature = "contract")]
 pub mod shape;
 #[cfg(feature = "contract")]
+pub mod shipped;
+#[cfg(feature = "contract")]
 pub mod spec;
 
 #[cfg(feature = "model")]

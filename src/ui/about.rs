@@ -5,6 +5,7 @@ use super::overlay::Dialog;
 use super::store::{EngineState, Store};
 use super::topbar::tier;
 use crate::outcome::{EngineFacts, ModelFacts};
+use crate::shipped::{self, Shipped};
 use leptos::prelude::*;
 
 /// The dialog.
@@ -23,7 +24,35 @@ pub fn About(
         .into_any(),
         EngineState::Starting | EngineState::Loading { .. } => view! { <p>"The engine is starting."</p> }.into_any(),
     };
-    view! { <Dialog open title="Model and engine" test="about">{body}</Dialog> }
+    view! { <Dialog open title="Model and engine" test="about">{body}<Models/></Dialog> }
+}
+
+/// The shipped models, with what choosing one would cost.
+#[component]
+fn Models() -> impl IntoView {
+    let store = Store::here();
+    let choice = move |model: Shipped| {
+        let Shipped { facts, summary } = model;
+        let id = StoredValue::new(facts.id.clone());
+        let chosen = move || store.experiment.with(|experiment| id.with_value(|id| experiment.model == *id));
+        let costs = format!(
+            "{} to fetch, about {} of memory",
+            format::bytes(facts.file_bytes),
+            format::bytes(facts.memory_bytes())
+        );
+        let shape = format!("{} layers × {} heads, context {}", facts.layers, facts.heads, facts.context);
+        view! {
+            <label class="model-choice">
+                <input
+                    type="radio" name="model" data-test="model-choice" data-model=facts.id.clone() prop:checked=chosen
+                    on:change=move |_| store.edit(|experiment| experiment.model = id.get_value())
+                />
+                <span><strong>{facts.id}</strong>" "{shape}<small>{costs}". "{summary}</small></span>
+            </label>
+        }
+    };
+    let models = shipped::all().unwrap_or_default().into_iter().map(choice).collect_view();
+    view! { <div role="radiogroup" aria-label="Model"><h3>"Shipped models"</h3>{models}</div> }
 }
 
 #[component]

@@ -1,6 +1,7 @@
 //! Layer `fresh`: generated files equal what the registry says. `ATTNSCOPE_BLESS=1` rewrites them.
 
 mod link;
+mod models;
 mod papers;
 mod protocol;
 
