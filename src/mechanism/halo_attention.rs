@@ -40,6 +40,8 @@
 //! - The paper's relative position terms, its attention down-sampling and its network are not part of this; keys keep the
 //!   positions the model gives them.
 //! - Tokens before the text, the paper's padding, do not exist here and get no weight.
+//! - Measured on stories-3m with blocks of 16: without a halo the loss of the first token of a block rises from 3.98 to 5.59
+//!   nats and that of the last one not at all; a halo of 8 leaves 4.40, one of 32 leaves 4.07.
 
 use super::{Grid, Law, MaskMod, Mechanism, Paper, Plug, Tolerance};
 use crate::catalogue::Provenance;

@@ -48,6 +48,9 @@
 //!   library has one fixed offset.
 //! - The paper trains with the mask. On a loaded model, which has spread its work over heads otherwise, quality falls: that
 //!   shows what training would have to mend, not how a trained S2 model does.
+//! - Measured on stories-3m without training: the shards cost 0.11 nats of loss whether heads differ or not, but a passage
+//!   that stands a second time costs 0.08 nats less when they do and 0.04 when they do not (0.40 in the plain model; nothing
+//!   under a window of about as many bytes).
 //! - A stripe is kept for ever and any other block is never needed again once it is no longer local. The price of a pane
 //!   counts accordingly.
 

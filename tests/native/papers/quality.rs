@@ -193,6 +193,11 @@ fn signs(measured: &Measured) {
     for other in [random, inverted, of("streaming_window")] {
         assert!(other.loss - dense.loss > 4.0 * (duo.loss - dense.loss), "{other:?}");
     }
+    // The gain of repetition needs the heads that look far back, and them alone.
+    assert!(of("duo_attention(streaming:0.75)").repetition_gain > 0.85 * dense.repetition_gain);
+    for other in [random, inverted] {
+        assert!(other.repetition_gain < 0.1 * dense.repetition_gain, "{other:?}");
+    }
     // Paper 60: without a halo the first token of a block pays, the last one does not; a halo repairs it.
     let (edge, halo) = (of("halo_attention(block:16,halo:0)"), of("halo_attention(block:16,halo:8)"));
     assert!(edge.loss_at_block_starts - dense.loss_at_block_starts > 1.0);
@@ -201,9 +206,12 @@ fn signs(measured: &Measured) {
     // Paper 47: gaps in every layer hurt, gaps in every second one less.
     let dilated = of("neighborhood_attention(dilation:4)");
     assert!(of("neighborhood_attention(dilation:4,alternate:true)").loss < dilated.loss - 0.5);
-    // Paper 43: on a model trained densely the stripes of one head or of all cost the same.
+    // Paper 43: on a model trained densely, stripes that differ by head or not cost the same loss …
     let (shards, same) = (of("s2_attention"), of("s2_attention(heterogeneous:false)"));
     assert!((shards.loss - same.loss).abs() < 0.02 && shards.loss > dense.loss);
+    // … yet what stands far back is found when heads keep different ones.
+    assert!(shards.repetition_gain > same.repetition_gain + 0.02);
+    assert!(same.repetition_gain > of("streaming_window(sinks:0,window:68)").repetition_gain + 0.02);
     // Paper 68: sharper is nearer to softmax, and re-weighting a trained softmax hurts.
     let lssa = of("softplus_reweighting(operator:lssa)");
     assert!(of("softplus_reweighting(power:3)").loss < lssa.loss - 0.5);
