@@ -104,6 +104,11 @@ impl Generation {
         self.prompt_millis
     }
 
+    /// Whether the GPU computes it. Some stacks decode on the processor only, and a GPU that fails leaves it the rest.
+    pub fn on_gpu(&self) -> bool {
+        !matches!(self.on, On::Processor(..))
+    }
+
     /// Why it ended, where it did.
     pub fn end(&self) -> Option<End> {
         self.end

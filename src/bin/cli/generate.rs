@@ -96,6 +96,7 @@ async fn run(args: &Args, json: bool) -> Result<()> {
         prompt_ids: prompt,
         generated_ids: generation.drawn().to_vec(),
         text: engine.tokenizer().decode(generation.drawn())?,
+        on_gpu: generation.on_gpu(),
         end: generation.end(),
         prompt_millis: generation.prompt_millis(),
         millis,
@@ -114,6 +115,8 @@ struct Continuation {
     generated_ids: Vec<u32>,
     /// The generated tokens alone.
     text: String,
+    /// Whether the GPU wrote it; some stacks decode on the processor only.
+    on_gpu: bool,
     /// Why it ended before as many tokens as were asked for.
     end: Option<End>,
     /// Time of reading the prompt.

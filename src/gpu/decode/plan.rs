@@ -20,7 +20,7 @@ use super::super::plan::{Attend, Plan, Product};
 use super::super::source;
 use super::super::weights::{Format, TURNS, ZEROS, first_bias, pairing};
 use crate::catalogue::Role;
-use crate::mechanism::Stack;
+use crate::mechanism::{Law, Mechanism, Stack};
 use crate::model::config::{Config, Norm, Positions};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
@@ -110,16 +110,23 @@ fn tile() -> Result<usize> {
 }
 
 impl Form<'_> {
-    /// Refuses roles whose decode state the kernels do not have.
+    /// Refuses roles whose decode state the kernels do not have, and masks under which a token sees those behind it: a
+    /// prompt that is read in chunks has not got them yet.
     fn check(&self) -> Result<()> {
-        let able = [Role::ScoreMod, Role::MaskMod, Role::Normalizer];
-        match self.stack.iter().find(|placed| !able.contains(&placed.mechanism.plug.role)) {
+        let fault = |mechanism: &Mechanism| match mechanism.plug.role {
+            Role::MaskMod if !mechanism.laws.iter().any(|law| matches!(law, Law::Causal)) => {
+                Some("gpu, where a token cannot see those behind it")
+            }
+            Role::ScoreMod | Role::MaskMod | Role::Normalizer => None,
+            _ => Some("gpu, where this role has no decode state"),
+        };
+        match self.stack.iter().find_map(|placed| Some((placed.mechanism.id, fault(placed.mechanism)?))) {
             None => Ok(()),
-            Some(placed) => Err(Error::Unsupported {
-                file: placed.mechanism.id.into(),
+            Some((id, came)) => Err(Error::Unsupported {
+                file: id.into(),
                 key: "decoding".into(),
                 expected: "cpu".into(),
-                came: "gpu, where this role has no decode state".into(),
+                came: came.into(),
             }),
         }
     }

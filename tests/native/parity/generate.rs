@@ -29,6 +29,7 @@ fn continued(
         assert!(!burst.tokens.is_empty() || burst.end.is_some(), "a burst brings something");
         came.extend(burst.tokens);
         assert_eq!((generation.drawn(), generation.end()), (&came[..], burst.end));
+        assert_eq!(generation.on_gpu(), engine.facts().tier > Tier::Cpu, "these stacks decode on both");
     }
     (came, generation.end())
 }
