@@ -51,6 +51,8 @@ mod halo_attention;
 mod hyper_attention;
 pub mod laws;
 mod lightning_attention;
+mod minference;
+mod minference_shapes;
 mod neighborhood_attention;
 mod prefix_lm;
 mod probed;
@@ -91,6 +93,7 @@ pub const ALL: &[&Mechanism] = &[
     &halo_attention::MECHANISM,
     &hyper_attention::MECHANISM,
     &lightning_attention::MECHANISM,
+    &minference::MECHANISM,
     &neighborhood_attention::MECHANISM,
     &prefix_lm::MECHANISM,
     &s2_attention::MECHANISM,

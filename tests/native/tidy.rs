@@ -39,6 +39,7 @@ const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("gray", "order of hash codes"),
     ("grid", "where a mechanism is asked, and what it remembers"),
     ("laws", "whether a mechanism keeps its laws"),
+    ("minference_shapes", "the sparse shapes of MInference, and the search among them"),
     ("mod", "the contract and the registry"),
     ("role", "traits of the roles, and the plug"),
     ("stack", "mechanisms of one pane, in order"),
