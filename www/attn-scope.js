@@ -6,7 +6,7 @@
 //   </attn-scope>
 //
 // Attributes are the parameters of a link (`m p bos seed a b c d pin q k show scale …`), and:
-//   hide    parts that are not shown: prompt text tokens panes bar matrices a b difference sentence profiles wall tabs
+//   hide    parts that are not shown: prompt text tokens write panes bar matrices a b difference sentence profiles wall tabs
 //   theme   auto, light or dark             eager   computes at once, in view or not
 //   engine  cpu or gpu; else the best       height  until the figure says how high it is
 //   base    the folder of attnscope, where this file is a copy elsewhere

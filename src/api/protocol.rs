@@ -235,6 +235,8 @@ words! {
         Text = "text",
         /// The token chips alone.
         Tokens = "tokens",
+        /// The controls of a continuation.
+        Write = "write",
         /// Mechanisms, controls and next tokens of each pane.
         Panes = "panes",
         /// Which head, quantity and scale.

@@ -230,7 +230,7 @@ next: Array<Next>, };
 /**
  * A part of a figure that can be hidden.
  */
-export type Panel = "prompt" | "text" | "tokens" | "panes" | "bar" | "matrices" | "a" | "b" | "difference" | "sentence" | "profiles" | "wall" | "tabs";
+export type Panel = "prompt" | "text" | "tokens" | "write" | "panes" | "bar" | "matrices" | "a" | "b" | "difference" | "sentence" | "profiles" | "wall" | "tabs";
 
 /**
  * A column of the stage.

@@ -79,7 +79,7 @@ pub fn element(screen: &Screen) -> String {
         parameters.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value).replace('\n', "&#10;"))).collect();
     format!(
         "<script type=\"module\" src=\"{folder}attn-scope.js\"></script>\n\
-         <attn-scope {} hide=\"tabs profiles\" title=\"{}\">\n  <a href=\"{}\">Open the figure</a>\n</attn-scope>\n",
+         <attn-scope {} hide=\"tabs profiles write\" title=\"{}\">\n  <a href=\"{}\">Open the figure</a>\n</attn-scope>\n",
         attributes.join(" "),
         escape(&format!("Attention head {} of {}", screen.head, screen.outcome.model.id)),
         escape(&address(screen))
