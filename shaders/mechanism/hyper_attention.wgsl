@@ -10,7 +10,17 @@
 const hyper_attention_most_bits: u32 = 10u;
 const hyper_attention_most_samples: u32 = 512u;
 const hyper_attention_most_positions: u32 = 2048u;
-const hyper_attention_most_levels: u32 = 8u;
+
+// How often the longest part is halved until it is exact; at least once.
+fn hyper_attention_levels(p: HyperAttentionParams) -> u32 {
+    var tokens = (shape.keys + 1u) / 2u;
+    var levels = 1u;
+    while (tokens > u32(p.n_min)) {
+        tokens = (tokens + 1u) / 2u;
+        levels += 1u;
+    }
+    return levels;
+}
 
 fn hyper_attention_rank(p: HyperAttentionParams, code: u32) -> u32 {
     if (p.gray_word == hyper_attention_gray_reference) {
@@ -90,7 +100,7 @@ fn hyper_attention_drawn(p: HyperAttentionParams, at: Token, level: u32, other: 
     }
     let keys = part.y - part.x;
     let draw = hyper_attention_draws[at.head * hyper_attention_most_samples + other];
-    let place = u32(hyper_attention_k_order[at.row * hyper_attention_most_levels + level]);
+    let place = u32(hyper_attention_k_order[at.row * hyper_attention_levels(p) + level]);
     return select(0.0, 1.0, min(u32(draw * f32(keys)), keys - 1u) == place);
 }
 
@@ -121,8 +131,8 @@ fn hyper_attention_choose(p: HyperAttentionParams, at: Pair, q_row: u32, k_row: 
         return 0.0;
     }
     let zero_before = padded != 0u && p.order_word != hyper_attention_order_random && hyper_attention_q_place[q_row] > 0.0;
-    let q_place = u32(hyper_attention_q_order[q_row * hyper_attention_most_levels + level]) + select(0u, 1u, zero_before);
-    let k_entry = k_row * hyper_attention_most_levels + level;
+    let q_place = u32(hyper_attention_q_order[q_row * hyper_attention_levels(p) + level]) + select(0u, 1u, zero_before);
+    let k_entry = k_row * hyper_attention_levels(p) + level;
     let own = q_place / ((queries + blocks - 1u) / blocks) == u32(hyper_attention_k_order[k_entry]) / u32(p.block);
     let counted = hyper_attention_k_drawn[k_entry] * (f32(keys) / f32(max(p.samples, 1)));
     let again = select(0.0, counted, p.own_block_word == hyper_attention_own_block_counted);

@@ -7,10 +7,12 @@
 // Twin      src/model/attention.rs
 #import lanes
 #import masked
+#import mix_row
 #import pair
 #import row
 #slot capture
 #slot choice
+#slot keys
 #slot place
 #slot reworked
 
@@ -41,7 +43,6 @@ const MOST_KEYS: u32 = 2048u;
 
 // Scores of the row, then what each round makes of them. A lane touches only its own keys until z is mixed.
 var<workgroup> line: array<f32, MOST_KEYS>;
-var<workgroup> mix_scratch: array<f32, LANES>;
 
 fn key_entry(at: u32) -> f32 {
     return k[at];
@@ -71,7 +72,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     #slot prepare
-    for (var key = lane; key < keys; key += LANES) {
+    let places = place_count(q_row, keys);
+    for (var place = lane; place < places; place += LANES) {
+        let key = key_at(q_row, keys, place);
         let pair = Pair(shape.layer, shape.layers, head, shape.heads, shape.kv_heads, row.query, key);
         var keep = key < seen;
         if (keep && key >= reach) {
@@ -99,9 +102,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             #slot enter
             #slot weight
         }
-        line[key] = x;
+        line[place] = x;
         capture_score(row_index * keys + key, s);
     }
+
+    let live = live_count(places, seen);
 
     // Weight beside the keys takes part in the rounds like one more key.
     var slot = MASKED;
@@ -110,18 +115,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #slot rounds
     for (var round = 0u; round < rounds; round++) {
         var part = Fold(slot, select(0.0, slot, lane == 0u && slot != MASKED), 0.0);
-        for (var key = lane; key < seen; key += LANES) {
-            let x = line[key];
+        for (var place = lane; place < live; place += LANES) {
+            let x = line[place];
             if (x != MASKED) {
                 part = Fold(max(part.max, x), part.sum + x, part.count + 1.0);
             }
         }
         let fold = reduce(lane, part);
-        for (var key = lane; key < seen; key += LANES) {
-            var x = line[key];
+        for (var place = lane; place < live; place += LANES) {
+            var x = line[place];
             if (x != MASKED) {
                 #slot step
-                line[key] = x;
+                line[place] = x;
             }
         }
         if (slot != MASKED) {
@@ -134,34 +139,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #slot slot_weight
     rework_row(lane, batch, head, row.query, q_row, keys, seen);
     slot_weight = rework_slot(q_row, slot_weight);
-    for (var key = lane; key < keys; key += LANES) {
-        capture_weight(row_index * keys + key, pairs, line[key]);
+    for (var place = lane; place < places; place += LANES) {
+        capture_weight(row_index * keys + place, pairs, line[place]);
     }
     if (lane == 0u) {
         capture_slot(row_index, pairs, slot_weight);
     }
     workgroupBarrier();
-
-    // Narrow heads leave lanes over: they share the keys and add up their parts.
-    for (var first = 0u; first < shape.mix_width; first += LANES) {
-        let span = min(shape.mix_width - first, LANES);
-        let parts = LANES / span;
-        let d = first + lane % span;
-        var value = 0.0;
-        for (var key = lane / span; key < seen && lane / span < parts; key += parts) {
-            if (line[key] != MASKED) {
-                value += line[key] * v[v_start + key * shape.mix_width + d];
-            }
-        }
-        mix_scratch[lane] = value;
-        workgroupBarrier();
-        if (lane < span) {
-            for (var part = 1u; part < parts; part++) {
-                value += mix_scratch[lane + part * span];
-            }
-            #slot slot_value
-            z[row_index * shape.mix_width + d] = value;
-        }
-        workgroupBarrier();
-    }
+    mix_row(lane, row, q_row, row_index, v_start, live, slot_weight);
 }

@@ -37,7 +37,8 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
     if let Some(turns) = &turns {
         plan.storage(TURNS, turns.len());
     }
-    let unturned = Unturned { q: "q", k: "k", v: "v", turns: turns.as_ref().map(|_| TURNS), pairing: [1, sizes.width / 2] };
+    let unturned =
+        Unturned { q: "q", k: "k", v: "v", turns: turns.as_ref().map(|_| TURNS), pairing: [1, sizes.width / 2] };
     plan.attend_projected(
         stack,
         &unturned,

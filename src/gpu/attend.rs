@@ -22,17 +22,20 @@ enum Across {
     States,
     /// Columns of a state, a few per workgroup.
     Columns,
+    /// Nothing: one workgroup goes through all keys.
+    Once,
 }
 
 fn across(skeleton: &str) -> Result<Across> {
     match skeleton {
         "token_values" | "token_sums" => Ok(Across::Tokens),
-        "attend_rows" | "choose_rows" | "mix_chunks" | "norm_rows" => Ok(Across::Queries),
+        "attend_rows" | "choose_rows" | "list_rows" | "mix_chunks" | "norm_rows" => Ok(Across::Queries),
         "scan_columns" => Ok(Across::Keys),
         "top_rows" => Ok(Across::Lists),
         "chunk_states" => Ok(Across::Chunks),
         "scan_states" => Ok(Across::States),
         "scan_tokens" => Ok(Across::Columns),
+        "follow_tokens" => Ok(Across::Once),
         other => Err(Error::Internal(format!("{other} is no skeleton of a stage"))),
     }
 }
@@ -64,6 +67,10 @@ impl Plan {
             return self.stages(stack, mixer, at).map(|_| ());
         }
         let chosen = match &stack.selector {
+            // Stages that choose go by causal pairs.
+            Some(selector) if stack.reach() > 0 => {
+                return Err(unsupported(selector.mechanism.id, "gpu, whose selectors never look at later keys"));
+            }
             Some(selector) => self.stages(stack, selector, at)?.contains(&"choose_rows"),
             None => false,
         };
@@ -92,18 +99,32 @@ impl Plan {
             let made = self.made.get(placed.mechanism.id).cloned().unwrap_or_default();
             binds.extend(at.binds_of(placed));
             binds.extend(made.iter().map(|name| own(placed, name)).map(|name| (name.clone(), name)));
-            kernel.rework(placed.mechanism, made);
+            kernel = kernel.reworked(placed.mechanism, made);
             uniforms += uniforms_of(placed);
         }
-        if binds.len() - uniforms > MOST_STORAGE {
+        let storage = binds.len() - uniforms;
+        if storage > MOST_STORAGE {
             let ids: Vec<_> = stack.iter().map(|placed| placed.mechanism.id).collect();
-            return Err(unsupported(
-                &ids.join(" "),
-                "gpu, whose kernels bind at most eight buffers and need more here",
-            ));
+            let came = "gpu, whose kernels bind at most eight buffers and need more here";
+            return Err(unsupported(&ids.join(" "), came));
+        }
+        // Maps show every pair and a pattern mod may look at any; otherwise only the chosen keys are touched.
+        if chosen && at.capture.is_none() && rework.is_none() && storage < MOST_STORAGE {
+            binds.push(("listed".into(), self.list(at)?));
+            kernel = kernel.listed();
         }
         let shape = self.row_shape(at);
         self.step(kernel, &borrowed(&binds), shape, at.groups())
+    }
+
+    /// Lists the chosen keys of each row.
+    fn list(&mut self, at: &Attend<'_>) -> Result<String> {
+        let rows = at.room.batch * at.room.heads * at.room.queries;
+        let listed = self.storage("listed", rows * (at.room.keys + 1));
+        let stage = Stage::new("list_rows", "", "listed");
+        let binds = [("chosen", "chosen"), ("listed", listed.as_str())];
+        self.step(Kernel::new("list_rows", &[]), &binds, shape(at, &stage), groups(&at.sizes, &stage)?)?;
+        Ok(listed)
     }
 
     /// The shape of the row kernel.
@@ -135,9 +156,8 @@ impl Plan {
         let Some(stages) = stages(&placed.values, &place).filter(|_| placed.mechanism.wgsl.is_some()) else {
             return Err(unsupported(id, NO_TWIN));
         };
-        let is_made = |stage: &Stage| {
-            stage.needs.is_empty() || self.made.get(id).is_some_and(|made| made.contains(&stage.needs))
-        };
+        let is_made =
+            |stage: &Stage| stage.needs.is_empty() || self.made.get(id).is_some_and(|made| made.contains(&stage.needs));
         let stages: Vec<Stage> = stages.into_iter().filter(is_made).collect();
         for stage in &stages {
             if stage.skeleton != "rework_rows" && (stage.makes != "maps" || at.capture.is_some()) {
@@ -240,7 +260,7 @@ fn lists(sizes: &Sizes, stage: &Stage) -> usize {
 /// Size of what a stage makes, in 32-bit words.
 fn words(stage: &Stage, room: &Sizes) -> Result<usize> {
     let per_head = match across(stage.skeleton)? {
-        Across::Tokens => tokens(room, stage)[0] * stage.count,
+        Across::Tokens | Across::Once => tokens(room, stage)[0] * stage.count,
         Across::Keys => room.queries * room.keys,
         Across::Queries if stage.skeleton == "choose_rows" => room.queries * room.keys,
         Across::Lists => lists(room, stage) * room.keys,
@@ -259,6 +279,7 @@ fn groups(sizes: &Sizes, stage: &Stage) -> Result<[usize; 3]> {
         Across::Queries => [sizes.queries, heads, 1],
         Across::Keys => [sizes.keys.div_ceil(lanes), heads, 1],
         Across::Lists => [lists(sizes, stage), heads, 1],
+        Across::Once => [1, heads, 1],
         Across::Chunks => [chunks(sizes, stage), heads, 1],
         Across::States => [(sizes.width * sizes.width).div_ceil(lanes), heads, 1],
         Across::Columns => {

@@ -32,7 +32,13 @@ impl Kernel {
         let capture = if capture { "capture_maps" } else { "capture_none" };
         let place = if cached { "place_state" } else { "place_shape" };
         let choice = if chosen { "choose_stored" } else { "choose_all" };
-        let pieces = [("capture", capture), ("choice", choice), ("place", place), ("reworked", "rework_none")];
+        let pieces = [
+            ("capture", capture),
+            ("choice", choice),
+            ("keys", "keys_all"),
+            ("place", place),
+            ("reworked", "rework_none"),
+        ];
         // Selectors, pattern mods and mixers act in stages.
         let in_rows = |role| matches!(role, Role::ScoreMod | Role::MaskMod | Role::Normalizer);
         let mechanisms = stack.iter().map(|placed| placed.mechanism);
@@ -40,22 +46,34 @@ impl Kernel {
         Self { mechanisms, ..Self::new("attend_rows", &pieces) }
     }
 
+    /// The same with another piece in a slot.
+    fn with(mut self, slot: &str, piece: &'static str) -> Self {
+        self.pieces.iter_mut().filter(|(filled, _)| *filled == slot).for_each(|(_, old)| *old = piece);
+        self
+    }
+
+    /// The same through lists of the keys that a selector left.
+    pub fn listed(self) -> Self {
+        self.with("keys", "keys_listed")
+    }
+
     /// The same with the weights reworked by a pattern mod that may read what its stages `made`.
-    pub fn rework(&mut self, mechanism: &'static Mechanism, made: Vec<&'static str>) {
-        for (slot, piece) in &mut self.pieces {
-            if *slot == "reworked" {
-                *piece = "rework_rows";
-            }
-        }
-        self.mechanisms.push(mechanism);
-        self.made = made;
+    pub fn reworked(self, mechanism: &'static Mechanism, made: Vec<&'static str>) -> Self {
+        let mut kernel = self.with("reworked", "rework_rows");
+        kernel.mechanisms.push(mechanism);
+        Self { made, ..kernel }
     }
 
     /// One stage of a mechanism that may read what stages before it `made`.
     pub fn stage(mechanism: &'static Mechanism, stage: &Stage, made: Vec<&'static str>, capture: bool) -> Self {
         let capture = if capture { "capture_maps" } else { "capture_none" };
-        let rows =
-            [("capture", capture), ("choice", "choose_all"), ("place", "place_shape"), ("reworked", "rework_none")];
+        let rows = [
+            ("capture", capture),
+            ("choice", "choose_all"),
+            ("keys", "keys_all"),
+            ("place", "place_shape"),
+            ("reworked", "rework_none"),
+        ];
         let pieces = if stage.skeleton == "attend_rows" { &rows[..] } else { &[] };
         Self { mechanisms: vec![mechanism], function: stage.function, made, ..Self::new(stage.skeleton, pieces) }
     }
@@ -132,6 +150,8 @@ const STAGE: &[(&str, &str)] = &[
     ("rounds", "rounds = $_rounds;"),
     ("step", "x = $_step($_params, row, round, x, fold);"),
     ("carry", "fade = $_carry($_params, at, steps);"),
+    ("begin", "value = $_begin($_params, at, lane, d);"),
+    ("entry", "value = $_@($_params, is_key, q_row, k_row, d);"),
     ("epsilon", "epsilon = $_@($_params);"),
 ];
 

@@ -47,9 +47,10 @@
 //! 2023, read from the authors' code. `gray = reference` takes the code's table, which maps the wrong way (neighbours
 //! then differ by 1.31 bits); `own_block = counted` drops the mask of in-block samples, as its f32 path does. Deliberate
 //! differences: defaults are scaled to short prompts; padding of a short last block is left out instead of adding exp(0);
-//! all halves share one set of draws. The paper's claim that a row depends on no later token is not quite true of its own
-//! algorithm: no later key is seen, but queries are sorted together, so the code of a later query can move an earlier one
-//! into another block. Rows of a prefix therefore differ, and decoding, whose one query is below n_min, is exact.
+//! all halves share one set of draws. That a row depends on no later token is not quite true of the paper's own algorithm:
+//! no later key is seen, but the code of a later query can move an earlier one into another block. Rows of a prefix
+//! therefore differ, and decoding, whose one query is below n_min, is exact. Measured on stories-3m, 452 tokens, blocks of
+//! 64, n_min 64: loss 3.293 exact; 3.321, 3.308, 3.307, 3.300 with 0, 16, 64, 256 samples; 3.328 with 64 in random order.
 
 use super::{
     Fill, Grid, Input, Law, Mechanism, Memory, Paper, Place, Plug, Rows, Selected, Selector, Stage, Tolerance, gray,
@@ -86,8 +87,6 @@ const COUNTED: u32 = choice::<HyperAttentionParams>("own_block", "counted");
 const MOST_BITS: usize = 10;
 const MOST_SAMPLES: usize = 512;
 const MOST_POSITIONS: usize = 2048;
-/// Halvings of the longest prompt until the smallest `n_min`.
-const MOST_LEVELS: usize = 8;
 
 struct HyperAttention;
 
@@ -118,16 +117,22 @@ impl Selector for HyperAttention {
         Selected { keep: weights.clone().greater_elem(0.0), bias: Some(weights.clamp_min(f32::MIN_POSITIVE).log()) }
     }
 
-    fn stages(p: &HyperAttentionParams, _at: &Place) -> Option<Vec<Stage>> {
+    fn stages(p: &HyperAttentionParams, at: &Place) -> Option<Vec<Stage>> {
+        let levels = levels(at.keys, p.n_min as usize);
         Some(vec![
             Stage::new("token_values", "place", "q_place"),
             Stage::new("token_values", "place", "k_place").of_keys(),
-            Stage::new("token_sums", "before", "q_order").count(MOST_LEVELS),
-            Stage::new("token_sums", "before", "k_order").count(MOST_LEVELS).of_keys(),
-            Stage::new("token_sums", "drawn", "k_drawn").count(MOST_LEVELS).of_keys().over(p.samples.max(1) as usize),
+            Stage::new("token_sums", "before", "q_order").count(levels),
+            Stage::new("token_sums", "before", "k_order").count(levels).of_keys(),
+            Stage::new("token_sums", "drawn", "k_drawn").count(levels).of_keys().over(p.samples.max(1) as usize),
             Stage::new("choose_rows", "choose", "chosen"),
         ])
     }
+}
+
+/// How often the longest part is halved until it is exact; at least once.
+fn levels(tokens: usize, n_min: usize) -> usize {
+    if tokens.div_ceil(2) <= n_min { 1 } else { 1 + levels(tokens.div_ceil(2), n_min) }
 }
 
 /// What a head's queries or keys are sorted by, from their sums with the directions `[B,H,T,F]`.
@@ -135,7 +140,6 @@ fn places(p: &HyperAttentionParams, at: &Grid, sums: Tensor<4>, first: usize, si
     let tokens = sums.dims()[2];
     if p.order == RANDOM {
         let shuffle: Vec<f32> = at.input::<1>(2).into_data().iter().collect();
-        // Queries and keys are shuffled apart.
         let from = if side == "keys" { first } else { first + MOST_POSITIONS / 2 };
         let count = sums.dims()[0] * sums.dims()[1] * tokens;
         return (0..count).map(|row| shuffle[(from + row % tokens) % shuffle.len()]).collect();

@@ -49,7 +49,9 @@
 //! from the authors' code, whose decay differs widely from the paper's formula; which is the default is our choice.
 //! Deliberate differences: q and k are those of the loaded model after its own rotation, so the paper's silu on both, its
 //! LRPE in the first layer and its gate are left out: they belong to a model trained with them. With one layer, L-1 in
-//! `code` is taken as one.
+//! `code` is taken as one. A model trained with softmax does not survive the change: stories-3m goes from a loss of 3.29 to
+//! 7.92 over 452 tokens of an unseen story. What can be seen without training is the pattern, the half-lives of heads and
+//! the time: there the block algorithm took 0.6 times as long as the left product, whole passes on a software GPU.
 
 use super::{Grid, Law, Mechanism, Memory, Mixed, Mixer, Paper, Place, Plug, Stage, Tolerance, Vectors};
 use crate::catalogue::Provenance;

@@ -41,6 +41,10 @@
 //! and the simplified hash are ours. Deliberate differences: entries are computed one by one, as the specification says
 //! for views of small n, and not as prefix sums of φ(k)·vᵀ with a correction on S; the numbers are the same, the cost is
 //! quadratic. The default window is scaled to short prompts.
+//!
+//! Measured: over clustered points the combination has a smaller error than either part at every temperature the paper
+//! looks at. On stories-3m over 452 tokens of an unseen story it does not pay: loss 3.293 exact, 3.432 with a window of 32
+//! and 32 features, 3.431 without the features, 3.378 with a window of 64 and none, 5.01 with features alone.
 
 use super::{
     Fill, Grid, Input, Law, MASKED, Mechanism, Memory, Mixed, Mixer, Paper, Place, Plug, Stage, Tolerance, Vectors,

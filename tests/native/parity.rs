@@ -219,11 +219,15 @@ fn long_prompts_run_and_agree() {
     let weights = weights(&config);
     let mut gpu = block_on(GpuModel::new(device, &config, &weights)).expect("it fits");
     let mut cpu = CpuModel::new(&config, &weights).expect("it is whole");
-    let (stack, tokens) = (stack(&[]), tokens(&config, 512));
-    let request = || Request { tokens: &tokens, stack: &stack, seed: 0, wants: Selection::default() };
-    let came = block_on(gpu.forward(request())).expect("the GPU runs").logits;
-    let reference = block_on(cpu.forward(request())).expect("the processor runs").logits;
-    assert!(MODEL.excess(&came.data, &reference.data) <= 1.0);
+    let tokens = tokens(&config, 512);
+    // Without captures a selector's rows go through lists of keys, and a mixer's through its states.
+    for ids in [&[][..], &["hyper_attention"], &["alibi", "hyper_attention"], &["lightning_attention"]] {
+        let stack = stack(ids);
+        let request = || Request { tokens: &tokens, stack: &stack, seed: 0, wants: Selection::default() };
+        let came = block_on(gpu.forward(request())).expect("the GPU runs").logits;
+        let reference = block_on(cpu.forward(request())).expect("the processor runs").logits;
+        assert!(MODEL.excess(&came.data, &reference.data) <= 1.0, "{ids:?}");
+    }
 }
 
 #[test]
