@@ -8,3 +8,4 @@ mod mixers;
 mod patterns;
 mod quality;
 mod rows;
+mod stages;
