@@ -52,6 +52,9 @@
 //!   calibrating it alone, at the defaults of everything else in mode `prefix`, lowers the loss on a calibration text: no
 //!   labels are needed, but next tokens are another goal than answers.
 //! - Models with fewer than five layers are calibrated in all of them.
+//! - Measured on stories-3m in mode `prefix`: in three splits of held-out texts the head that helped most on one part made
+//!   the other worse by 0.003 to 0.008 nats, all inner heads together by 0.24, the keys beside the sinks by 0.004 to 0.009.
+//!   What the paper found in large models does not show in this small one (`tests/golden/papers.shipped.json`).
 
 use super::{
     Fill, Grid, Input, Law, Mechanism, Memory, Paper, PatternMod, Place, Plug, Probed, Stage, Tolerance, Weighted,
@@ -238,10 +241,6 @@ pub const MECHANISM: Mechanism = Mechanism {
             ("spare", Value::Choice(FIRST_DETECTED)),
         ]),
         Law::ReducesTo { other: "softmax", at: &[("beta", Value::Real(1.0))] },
-        Law::ReducesTo {
-            other: "softmax",
-            at: &[("beta", Value::Real(1.0)), ("alpha", Value::Real(1.0)), ("mode", Value::Choice(PREFIX))],
-        },
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/attention_calibration.wgsl")),

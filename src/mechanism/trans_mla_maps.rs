@@ -3,8 +3,9 @@
 //! Everything here is linear algebra on the processor in f64: once per setting, never per token.
 
 use super::trans_mla::{COMPRESSED, SEPARATE, TransMlaParams};
-use super::{Probed, eigen};
+use super::{Grid, Probed, eigen};
 use crate::spec::{Params, Value};
+use burn::tensor::Tensor;
 
 /// Which entries of turned keys keep their position, and how many entries the latent has.
 pub(super) struct Kept {
@@ -58,6 +59,20 @@ impl Kept {
 /// How many frequencies are taken as one: at most what is asked for, and a divisor of the D/2 there are.
 fn fold(p: &TransMlaParams, half: usize) -> usize {
     (1..=p.freq_fold as usize).rev().find(|fold| half.is_multiple_of(*fold)).unwrap_or(1)
+}
+
+/// Heads side by side: `[B,N,Q,D]` → `[B,1,Q,N·D]`.
+pub(super) fn joined(x: Tensor<4>) -> Tensor<4> {
+    let [batch, heads, queries, width] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, 1, queries, heads * width])
+}
+
+/// A map on latents, rows by G·D, as one map `[1,H,D,rows]` per query head, from the block of its group.
+pub(super) fn of_heads(at: &Grid, map: Tensor<2>) -> Tensor<4> {
+    let [rows, latent] = map.dims();
+    let width = latent / at.kv_heads;
+    let blocks = map.reshape([rows, at.kv_heads, width]).permute([1, 2, 0]); // [G,D,rows]
+    blocks.select(0, at.kv_head().int().reshape([at.heads])).unsqueeze()
 }
 
 type Matrix = Vec<Vec<f64>>;
