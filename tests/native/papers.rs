@@ -8,4 +8,5 @@ mod mixers;
 mod patterns;
 mod quality;
 mod rows;
+mod shipped;
 mod stages;
