@@ -121,7 +121,7 @@ export class AttnScope extends HTMLElement {
     this.#fallback.hidden = false;
   }
 
-  // Loads the figure now, whether it is in view or not.
+  // Loads the figure now.
   start() {
     seen.unobserve(this);
     if (this.#frame || !this.isConnected) return;
@@ -171,7 +171,6 @@ export class AttnScope extends HTMLElement {
     return this.ask({ command: "matrix", column });
   }
 
-  // Asks the figure; resolves with its answer.
   ask(command) {
     return this.#send("command", command, true);
   }
@@ -195,9 +194,9 @@ export class AttnScope extends HTMLElement {
   }
 
   #wish(wish) {
-    if (this.#state) this.#send("state", wish, true).catch(() => {});
     // Until the figure listens, wishes add up.
-    else this.#wanted = { ...this.#wanted, ...wish };
+    if (!this.#state) this.#wanted = { ...this.#wanted, ...wish };
+    else this.#send("state", wish, true).catch((problem) => this.#tell("error", problem));
   }
 
   #send(type, payload, answered, ports = []) {
@@ -218,15 +217,15 @@ export class AttnScope extends HTMLElement {
     else if (type === "resize") this.#frame.height = payload.height;
     else if (type === "state") this.#becomes(payload);
     else if (type === "result") waiting?.[0](payload);
-    else if (type === "error") {
-      waiting?.[1](Object.assign(new Error(payload.message), { code: payload.code }));
-      this.#tell("error", payload);
-    }
+    else if (type !== "error") return;
+    else if (waiting) waiting[1](Object.assign(new Error(payload.message), payload));
+    else this.#tell("error", payload);
   }
 
   async #listens() {
-    if (this.#wanted) this.#send("state", this.#wanted, true).catch(() => {});
+    const wanted = this.#wanted;
     this.#wanted = null;
+    if (wanted) this.#send("state", wanted, true).catch((problem) => this.#tell("error", problem));
     if (this.hasAttribute("engine")) return;
     const { port1, port2 } = new MessageChannel();
     const engine = await engineOf(this.#base, this);
@@ -235,7 +234,7 @@ export class AttnScope extends HTMLElement {
     this.#send("command", { command: "engine" }, false, [port2]);
   }
 
-  // What is new in a state decides which events it makes.
+  // What is new decides which events it makes.
   #becomes(state) {
     const before = this.#state;
     this.#state = state;

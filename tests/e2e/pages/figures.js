@@ -15,9 +15,10 @@ export class Figures {
     page.on("console", (line) => line.type() === "error" && this.failures.push(`console: ${line.text()}`));
   }
 
-  // Serves `html` from another origin, where `files` holds further files by path. Nothing inline would run there.
+  // Serves `html` from another origin, where `files` holds further files by path. Nothing inline would run there. The
+  // page's own script runs before the element is known, so that it sees every event.
   async host(html, files = {}) {
-    const head = `<!doctype html><html lang="en"><title>An article</title><script type="module" src="${this.origin}/attn-scope.js"></script><script type="module" src="/page.js"></script>`;
+    const head = `<!doctype html><html lang="en"><title>An article</title><script type="module" src="/page.js"></script><script type="module" src="${this.origin}/attn-scope.js"></script>`;
     const all = { "/": ["text/html", head + html], "/favicon.ico": ["image/x-icon", ""], "/page.js": ["text/javascript", files["/page.js"] ?? ""] };
     this.server = createServer((request, response) => {
       const [type, body] = all[request.url.split("?")[0]] ?? [];
