@@ -8,8 +8,8 @@ use super::values::OutputGrams;
 use super::{Forward, Generation, Pass, Request};
 use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
-use crate::lens::Patterns;
-use crate::lens::roles::{RoleReport, Tally, probes};
+use crate::lens::roles::RoleReport;
+use crate::lens::suite::{self, Tokens};
 use crate::mechanism::{Probed, Stack};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::Files;
@@ -44,16 +44,12 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// Probes behind each role score, and the tokens of one half.
-const PROBES: usize = 8;
-const PROBE_HALF: usize = 24;
-
 /// A model on an engine.
 pub struct Engine {
     pub(super) runner: Runner,
     pub(super) config: Config,
     tokenizer: Tokenizer,
-    grams: OutputGrams,
+    pub(super) grams: OutputGrams,
     facts: EngineFacts,
     model: ModelFacts,
     /// What the last answer was about.
@@ -259,8 +255,7 @@ impl Engine {
         self.runner.forward(Request { tokens: &plan.tokens, stack, seed: plan.seed, wants }).await
     }
 
-    /// Head roles of one pane's stack, from random-token probes seeded by the experiment. `stop` is asked before every
-    /// probe.
+    /// Head roles of one pane's stack, from probes seeded by the experiment. `stop` is asked before every probe.
     ///
     /// # Errors
     /// [`Error::Superseded`] when stopped; those of the stack and of the passes.
@@ -274,19 +269,11 @@ impl Engine {
         let chips = experiment.panes.get(pane).map_or(&[][..], |pane| &pane.stack);
         let stack = Stack::new(name, chips)?;
         let stack = self.measured(stack, experiment.seed).await?;
-        let vocabulary = self.vocabulary();
+        let ids = self.vocabulary().into_iter();
         let bos = self.tokenizer.bos().filter(|_| experiment.bos);
-        let half = PROBE_HALF.min((self.config.context - usize::from(bos.is_some())) / 2);
-        let mut tally = Tally::new(experiment.seed);
-        for probe in probes(experiment.seed, &vocabulary, PROBES, half, bos) {
-            if stop().await {
-                return Err(Error::Superseded);
-            }
-            let repeated = self.patterns(&probe.repeated, &stack, experiment.seed).await?;
-            let shuffled = self.patterns(&probe.shuffled, &stack, experiment.seed).await?;
-            tally.add(&probe, &Patterns::new(&repeated, None, None)?, &Patterns::new(&shuffled, None, None)?);
-        }
-        Ok(tally.report())
+        let tokens = Tokens::new(ids.map(|id| (id, self.tokenizer.token_text(id))), bos);
+        let weights = self.runner.cpu.weights();
+        suite::report(&mut self.runner, &self.config, Some(&weights), &stack, &tokens, experiment.seed, stop).await
     }
 
     /// Tokens that stand for text.

@@ -39,6 +39,11 @@ impl CpuModel {
         &self.text.config
     }
 
+    /// The weights, copied out of the tensors.
+    pub fn weights(&self) -> Weights {
+        self.text.to_weights()
+    }
+
     /// Runs whole sequences of equal length as one batch, offering every activation to `tap`; → logits `[B,Q,V]`.
     ///
     /// # Errors

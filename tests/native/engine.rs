@@ -286,7 +286,8 @@ fn probes_tell_what_a_stack_does() {
     let experiment = experiment("a", &[&[], &[window(0, 1)], &[window(1, 1)]]);
     let report = |engine: &mut Engine, pane| block_on(engine.roles(&experiment, pane, async || false)).unwrap();
     let plain = report(&mut engine, 0);
-    assert_eq!(plain.roles.len(), 5);
+    // Five of single keys, nearness, delimiters, copying and its opposite.
+    assert_eq!(plain.roles.len(), 9);
     assert!(plain.roles.iter().all(|role| role.score.len() == LAYERS * HEADS && role.shuffled.len() == LAYERS * HEADS));
     assert_eq!(plain, report(&mut engine, 0), "the same seed, the same numbers");
     // A random model has no induction.

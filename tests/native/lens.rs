@@ -1,5 +1,8 @@
 //! Lenses on patterns whose answers are known by hand.
 
+mod instruments;
+mod shipped;
+
 use attnscope::experiment::{Head, Metric};
 use attnscope::hook::Array;
 use attnscope::lens::roles::{Probe, Tally, probes};

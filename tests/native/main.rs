@@ -3,14 +3,12 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
 
-mod circuits;
 mod command;
 mod engine;
 mod fixtures;
 mod fresh;
 mod golden;
 mod gradients;
-mod instruments;
 mod laws;
 mod lens;
 mod model;

@@ -27,6 +27,9 @@ pub struct Args {
     /// Only this task, by its id; may be given several times.
     #[arg(long)]
     task: Vec<String>,
+    /// Heads to take out together, such as `L2H0,L2H3`; may be given several times. Each set is one more row.
+    #[arg(long)]
+    without: Vec<String>,
     /// Longest item in tokens.
     #[arg(long)]
     longest: Option<usize>,
@@ -36,15 +39,17 @@ pub struct Args {
 struct Answer {
     how: Removal,
     tasks: Vec<Scores>,
-    heads: Vec<HeadAnswer>,
+    without: Vec<Without>,
 }
 
 #[derive(Serialize)]
-struct HeadAnswer {
-    head: String,
+struct Without {
+    /// The heads that were taken out.
+    heads: Vec<String>,
+    /// Roles on probes, of a head alone.
     roles: Vec<String>,
-    /// Accuracy of each task without this head.
-    without: Vec<f64>,
+    /// Accuracy of each task without them.
+    accuracy: Vec<f64>,
 }
 
 /// Prints the report.
@@ -59,7 +64,10 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
         ids => ids.iter().map(|id| Task::by_id(id)).collect::<Result<_>>()?,
     };
     let heads = every_head(&model);
-    let sets: Vec<Vec<Head>> = std::iter::once(Vec::new()).chain(heads.iter().map(|head| vec![*head])).collect();
+    let read = |set: &String| set.split(',').map(str::parse).collect::<Result<Vec<Head>>>();
+    let together = args.without.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let alone = heads.iter().map(|head| vec![*head]);
+    let sets: Vec<Vec<Head>> = std::iter::once(Vec::new()).chain(alone).chain(together).collect();
     let longest = args.longest.unwrap_or(loaded.config.context - 1).min(loaded.config.context - 1);
     let mut columns = Vec::new();
     for task in tasks {
@@ -72,15 +80,16 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
     let weights = Some(&loaded.weights);
     let report = suite::report(&mut model, &loaded.config, weights, &stack, &tokens, 0, async || false);
     let report = pollster::block_on(report)?;
-    let one = |(index, head): (usize, &Head)| HeadAnswer {
-        head: head.to_string(),
-        roles: report.labels(index).into_iter().map(String::from).collect(),
-        without: columns.iter().map(|column| column[index + 1].accuracy).collect(),
+    // The first set is the whole model; heads alone come next, in the report's order.
+    let one = |(index, set): (usize, &Vec<Head>)| Without {
+        heads: set.iter().map(ToString::to_string).collect(),
+        roles: if index < heads.len() { report.labels(index).into_iter().map(String::from).collect() } else { vec![] },
+        accuracy: columns.iter().filter_map(|column| column.get(index + 1)).map(|scores| scores.accuracy).collect(),
     };
     let answer = Answer {
         how: args.how,
         tasks: columns.iter().filter_map(|column| column.first().cloned()).collect(),
-        heads: heads.iter().enumerate().map(one).collect(),
+        without: sets.iter().skip(1).enumerate().map(one).collect(),
     };
     if json { print::json(&answer) } else { print(&answer) }
 }
@@ -92,10 +101,10 @@ fn print(answer: &Answer) -> Result<()> {
     let mut whole = vec!["whole".to_string()];
     whole.extend(answer.tasks.iter().map(|task| percent(task.accuracy)));
     rows.push(whole);
-    for head in &answer.heads {
-        let mut row = vec![format!("without {}", head.head)];
-        row.extend(head.without.iter().map(|accuracy| percent(*accuracy)));
-        row.push(head.roles.join(", "));
+    for without in &answer.without {
+        let mut row = vec![format!("without {}", without.heads.join(", "))];
+        row.extend(without.accuracy.iter().map(|accuracy| percent(*accuracy)));
+        row.push(without.roles.join(", "));
         rows.push(row);
     }
     print::table(&rows)

@@ -58,6 +58,10 @@ pub fn role_name(role: &str) -> &str {
         "self" => "Self",
         "duplicate" => "Duplicate",
         "induction" => "Induction",
+        "local" => "Local",
+        "delimiter" => "Delimiter",
+        "copying" => "Copying",
+        "copy_suppression" => "Copy suppression",
         other => other,
     }
 }

@@ -21,7 +21,7 @@ test("head roles come from probes, with the shuffled score beside them", async (
   await playground.open();
   await playground.tab("roles").click();
   const roles = page.getByTestId("role");
-  await expect(roles).toHaveCount(5, { timeout: 60_000 });
+  await expect(roles).toHaveCount(9, { timeout: 60_000 });
   for (const role of await roles.all()) {
     expect(await playground.number(role, "data-false-positive-rate")).toBeLessThanOrEqual(1);
     const score = await playground.number(role.getByTestId("role-head").first(), "data-score");
