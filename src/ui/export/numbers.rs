@@ -9,7 +9,6 @@ use crate::outcome::{EngineFacts, ModelFacts};
 use crate::ui::stage::metric::every;
 use crate::ui::stage::scene::Column;
 use serde::Serialize;
-use std::io::Cursor;
 
 /// A cell of a CSV file.
 fn cell(text: &str) -> String {
@@ -117,7 +116,7 @@ pub fn npz(screen: &Screen) -> Result<Vec<u8>, String> {
     let stored =
         panes.flat_map(|(name, pane)| pane.arrays.iter().map(move |(array, data)| (format!("{name}.{array}"), data)));
     let all = matrices.iter().map(|(name, array)| (name.clone(), array)).chain(stored);
-    let mut bytes = Cursor::new(Vec::new());
+    let mut bytes = Vec::new();
     crate::npz::write(&mut bytes, all).map_err(|problem| problem.to_string())?;
-    Ok(bytes.into_inner())
+    Ok(bytes)
 }
