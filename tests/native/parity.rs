@@ -5,6 +5,7 @@
 
 mod decode;
 mod generate;
+mod layers;
 
 use crate::model::{llama2c, nano_sort};
 use crate::shaders::with_wgsl;

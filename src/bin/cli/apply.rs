@@ -23,7 +23,8 @@ pub struct Args {
     /// A parameter, `key=value`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// npz file with `q` `[B,H,Q,D]`, `k` and `v` `[B,G,K,D]`, already rotated, and the mechanism's own inputs by name.
+    /// npz file with `q` `[B,H,Q,D]`, `k` and `v` `[B,G,K,D]`, and the mechanism's own inputs by name. q and k are already
+    /// rotated; what changes projections is given them before, and turns them in halves with base 10000.
     #[arg(long)]
     input: PathBuf,
     /// `auto` and `cpu` compute in burn tensors, `gpu` with the WGSL twin.
