@@ -57,15 +57,18 @@ pub fn copying(
             let group = head / (config.heads / config.kv_heads.max(1)).max(1);
             let projection =
                 w_o.data.get(head * width * config.width..(head + 1) * width * config.width).unwrap_or(&[]);
-            let mut own = vec![(0.0, 0.0); patterns.tokens];
-            for key in lead..(lead + 2 * half).min(patterns.tokens) {
+            let ranks = |key: usize| {
+                if !(lead..lead + 2 * half).contains(&key) {
+                    return (0.0, 0.0);
+                }
                 let start = (group * patterns.tokens + key) * width;
                 let v = values.data.get(start..start + width).unwrap_or(&[]);
                 let written = readout.through(&times(v, projection, config.width), norm);
                 let logits: Vec<f64> = directions.iter().map(|direction| dot(direction, &written)).collect();
                 let place = (key - lead) % half;
-                own[key] = (rank(&logits, place), rank(&logits, (place + 1) % half));
-            }
+                (rank(&logits, place), rank(&logits, (place + 1) % half))
+            };
+            let own: Vec<(f32, f32)> = (0..patterns.tokens).map(ranks).collect();
             let Some(rows) = patterns.head(layer, head) else { continue };
             let mut sum = (0.0, 0.0);
             for query in lead + half..patterns.tokens {

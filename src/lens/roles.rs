@@ -175,8 +175,18 @@ pub struct Tally {
     probes: usize,
     /// Per role, per head: sum of means on probes and on shuffled probes.
     sums: Vec<Vec<(f32, f32)>>,
-    /// Roles scored elsewhere: how often, and per head the sums of score and control.
-    noted: Vec<(Role, usize, Vec<(f32, f32)>)>,
+    /// Roles scored elsewhere.
+    noted: Vec<Noted>,
+}
+
+/// What was counted of a role scored elsewhere.
+#[derive(Debug, Clone)]
+struct Noted {
+    role: Role,
+    /// Probes.
+    count: usize,
+    /// Per head: sum of scores and of controls.
+    sums: Vec<(f32, f32)>,
 }
 
 impl Tally {
@@ -207,16 +217,13 @@ impl Tally {
 
     /// Counts scores of one probe for a role scored elsewhere: per head, layer by layer, the score and its control.
     pub fn note(&mut self, role: Role, scores: &[(f32, f32)]) {
-        let index = match self.noted.iter().position(|(noted, ..)| *noted == role) {
-            Some(index) => index,
-            None => {
-                self.noted.push((role, 0, vec![(0.0, 0.0); scores.len()]));
-                self.noted.len() - 1
-            }
+        let add = |noted: &mut Noted| {
+            noted.count += 1;
+            noted.sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum = (sum.0 + score.0, sum.1 + score.1));
         };
-        if let Some((_, count, sums)) = self.noted.get_mut(index) {
-            *count += 1;
-            sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum = (sum.0 + score.0, sum.1 + score.1));
+        match self.noted.iter_mut().find(|noted| noted.role == role) {
+            Some(noted) => add(noted),
+            None => self.noted.push(Noted { role, count: 1, sums: scores.to_vec() }),
         }
     }
 
@@ -239,7 +246,7 @@ impl Tally {
             let Definition { role, help, threshold, .. } = *definition;
             one(Role { role, help, threshold }, self.probes, sums)
         });
-        let noted = self.noted.iter().map(|(role, count, sums)| one(*role, *count, sums));
+        let noted = self.noted.iter().map(|noted| one(noted.role, noted.count, &noted.sums));
         RoleReport { roles: own.chain(noted).collect(), probes: self.probes, seed: self.seed }
     }
 }
