@@ -133,7 +133,7 @@ fn minference_rank(p: MinferenceParams, at: Head, list: u32, item: u32, k_row: u
 fn minference_quota(p: MinferenceParams, at: Head, list: u32) -> u32 {
     let t = minference_keys_per_row(p);
     if (list > 1u) {
-        return (t + u32(p.block) - 1u) / u32(p.block);
+        return max(t / u32(p.block), 1u);
     }
     let columns = min(max(minference_part(minference_share(p, at.head), t), minference_fewest), shape.keys);
     let offsets = min(max(t - min(columns, t), minference_fewest), shape.keys);

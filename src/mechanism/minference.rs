@@ -13,7 +13,7 @@
 //! vertical_slash   j in V  or  i - j in O                                      |V| = split · t, |O| = t - |V|, at least 4
 //!   A              = softmax rows of the last `last_queries` queries
 //!   V, O           = largest Σ_i A[i,j], largest Σ_i A[i,i-o]; the first 4 columns and 8 smallest offsets before all others
-//! block            block of j among the ⌈t / block⌉ best of the block of i: its own, then the largest mean q · mean k
+//! block            block of j among the t / block best of the block of i: its own, then the largest mean q · mean k
 //! auto             of a_shape (split 0.2), vertical_slash (0.015, 0.05, 0.25, 0.94) and block, per head, the one that
 //!                  keeps the largest weight on texts
 //! ```
@@ -51,6 +51,10 @@
 //! - A query block always keeps its own block. In the code it competes.
 //! - Which later tokens follow decides what an earlier row keeps: the method is for prompts that are read at once.
 //! - A key that only early queries need is lost: the estimate looks at the last queries alone.
+//!
+//! Measured on stories-3m over 452 tokens of an unseen story, a fifth of the pairs: loss 3.293 exact, 3.38 with shapes found
+//! per head, and the same with any one shape for all. An ordinary story tells the shapes apart as little as it needs what
+//! lies far back.
 
 use super::minference_shapes::{CANDIDATES, Shape, Sizes, best, kept};
 use super::{

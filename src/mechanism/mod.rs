@@ -57,6 +57,8 @@ mod neighborhood_attention;
 mod prefix_lm;
 mod probed;
 mod role;
+mod routing_attention;
+mod routing_attention_clusters;
 mod s2_attention;
 mod scatterbrain;
 mod softmax;
@@ -64,6 +66,7 @@ mod softplus_reweighting;
 mod stack;
 mod stage;
 mod streaming_window;
+mod tidal_decode;
 mod trans_mla;
 mod trans_mla_maps;
 
@@ -96,11 +99,13 @@ pub const ALL: &[&Mechanism] = &[
     &minference::MECHANISM,
     &neighborhood_attention::MECHANISM,
     &prefix_lm::MECHANISM,
+    &routing_attention::MECHANISM,
     &s2_attention::MECHANISM,
     &scatterbrain::MECHANISM,
     &softmax::MECHANISM,
     &softplus_reweighting::MECHANISM,
     &streaming_window::MECHANISM,
+    &tidal_decode::MECHANISM,
     &trans_mla::MECHANISM,
 ];
 

@@ -18,6 +18,7 @@
 //! | `chunk_states` | `[B,H,N,D,D]` what each chunk of `domain` tokens adds to a state | `$_carry(p, Head, steps) -> f32` |
 //! | `scan_states` | the same, now the state before each chunk | `$_carry` |
 //! | `mix_chunks` | `[B,H,Q,D]` pairs inside the chunk, the state for all before it | `$_carry`, and `$_f` as of `attend_rows` |
+//! | `follow_tokens` | `[B,H,K,C]` nearest of C/2 - 1 centroids that follow the keys, and products with them at the end | `(p, is_key, q_row, k_row, d) -> f32` entry of a vector; `$_begin(p, Head, c, d) -> f32`; `$_carry` |
 //! | `scan_tokens` | `[B,H,Q,D]` the state token by token | `$_carry` |
 //! | `project_rows` | `[B,N,T,C]` `count` entries of `domain` vectors per token, named `q`, `k` or `v` where attention takes them | `(p, Projected, c) -> f32`, which reads `$_q`, `$_k`, `$_v` and `$_turns` before they turn |
 //! | `norm_rows` | `[B,H,Q,D]` rows of `raw` over their root mean square, all heads together; `scale` `[B,H,Q]` | `(p) -> f32`, added under the root |

@@ -8,5 +8,7 @@ mod mixers;
 mod patterns;
 mod quality;
 mod rows;
+mod selected;
+mod selectors;
 mod shipped;
 mod stages;

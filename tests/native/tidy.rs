@@ -42,6 +42,7 @@ const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("minference_shapes", "the sparse shapes of MInference, and the search among them"),
     ("mod", "the contract and the registry"),
     ("role", "traits of the roles, and the plug"),
+    ("routing_attention_clusters", "centroids that follow the keys of a head"),
     ("stack", "mechanisms of one pane, in order"),
     ("stage", "kernels that a mechanism runs, as data"),
     ("trans_mla_maps", "the maps of a compressed TransMLA layer"),
