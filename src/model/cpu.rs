@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 pub struct CpuModel {
     text: Text,
     device: Device,
-    /// Made when a plain continuation first wants it, since it holds the weights a second time.
+    /// Made when a continuation first wants it, since it holds the weights a second time.
     lean: OnceLock<Arc<Lean>>,
 }
 
@@ -80,12 +80,13 @@ impl CpuModel {
         }
         let new = &tokens[seen.tokens.len()..];
         self.check_tokens(new, seen.tokens.len())?;
-        let logits = if Lean::takes(self.config(), stack) {
-            self.lean()?.advance(&mut seen.kept, new)
-        } else {
-            let run = Run::new(stack, seed);
-            let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
-            host(logits.narrow(1, new.len() - 1, 1).into_data()).data
+        let run = Run::new(stack, seed);
+        let logits = match Lean::takes(self.config()) {
+            true => self.lean()?.advance(&mut seen.kept, &run, new)?,
+            false => {
+                let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
+                host(logits.narrow(1, new.len() - 1, 1).into_data()).data
+            }
         };
         seen.tokens.extend_from_slice(new);
         Ok(logits)
@@ -144,9 +145,10 @@ impl Forward for CpuModel {
 /// What decoding a sequence under one stack has kept: its tokens, their keys and values.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
+    /// Where the burn model decodes.
     cache: KeyValues,
-    /// The same of a plain stack.
-    kept: Kept,
+    /// Where the model without tensors does.
+    kept: Option<Kept>,
     tokens: Vec<u32>,
 }
 

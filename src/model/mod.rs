@@ -9,7 +9,7 @@
 //! | [`attention`], `rotary` | one attention step under a stack of mechanisms; rotary positions |
 //! | [`step`] | the attention step alone, host arrays in and out |
 //! | `run`, `cpu`, `decode` | who watches a pass; the model as an engine; keys and values of a growing sequence |
-//! | `lean` | the same without tensors, for plain continuations on the processor |
+//! | `lean` | the same without tensors, for continuations on the processor |
 //! | [`sample`] | from logits to the next token |
 
 pub mod attention;

@@ -109,15 +109,44 @@ impl Map {
 }
 
 /// [B,Q,N·D] → `[B,N,Q,D]`.
-fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+pub(super) fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, queries, width] = x.dims();
     x.reshape([batch, queries, heads, width / heads]).swap_dims(1, 2)
 }
 
 /// `[B,N,Q,D]` → [B,Q,N·D].
-fn join_heads(x: Tensor<4>) -> Tensor<3> {
+pub(super) fn join_heads(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, queries, width] = x.dims();
     x.swap_dims(1, 2).reshape([batch, queries, heads * width])
+}
+
+/// Projections q `[B,H,Q,D]`, k and v `[B,G,Q,D]` of new tokens → z `[B,H,Q,D]` under the run's stack.
+pub(super) fn attend_heads(
+    config: &Config,
+    [q, k, v]: [Tensor<4>; 3],
+    at: &Grid,
+    rotation: Option<&Rotation>,
+    run: &Run<'_>,
+    past: Past<'_>,
+) -> Tensor<4> {
+    let (layer, scale) = (at.layer, config.scale());
+    let q = run.offer(layer, Site::Q, q);
+    let k = run.offer(layer, Site::K, k);
+    let v = run.offer(layer, Site::V, v);
+    let inputs = run.inputs(layer, config);
+    let projected = Projected { q, k, v, rotation: rotation.cloned() };
+    let turned = attention::project(run.stack, at, projected, &inputs, past.memories);
+    let (q, k) = match rotation {
+        Some(_) => (run.offer(layer, Site::RotQ, turned.q), run.offer(layer, Site::RotK, turned.k)),
+        None => (turned.q, turned.k),
+    };
+    let (k, v) = match past.keys {
+        Some(keys) => keys.extend(layer, k, turned.v), // [B,G,K,D]
+        None => (k, turned.v),
+    };
+    let vectors = Vectors { q, k, v, scale };
+    let attended = attention::attend(run, at, vectors, turned.out.as_ref(), &inputs, past.memories);
+    run.offer(layer, Site::Z, attended.z)
 }
 
 impl Text {
@@ -290,24 +319,11 @@ impl Text {
         run: &Run<'_>,
         past: Past<'_>,
     ) -> Tensor<3> {
-        let (layer, scale) = (at.layer, self.config.scale());
-        let q = run.offer(layer, Site::Q, split_heads(block.q.apply(x.clone()), at.heads)); // [B,H,Q,D]
-        let k = run.offer(layer, Site::K, split_heads(block.k.apply(x.clone()), at.kv_heads)); // [B,G,Q,D]
-        let v = run.offer(layer, Site::V, split_heads(block.v.apply(x), at.kv_heads)); // [B,G,Q,D]
-        let inputs = run.inputs(layer, &self.config);
-        let projected = Projected { q, k, v, rotation: rotation.cloned() };
-        let turned = attention::project(run.stack, at, projected, &inputs, past.memories);
-        let (q, k) = match rotation {
-            Some(_) => (run.offer(layer, Site::RotQ, turned.q), run.offer(layer, Site::RotK, turned.k)),
-            None => (turned.q, turned.k),
-        };
-        let (k, v) = match past.keys {
-            Some(keys) => keys.extend(layer, k, turned.v), // [B,G,K,D]
-            None => (k, turned.v),
-        };
-        let vectors = Vectors { q, k, v, scale };
-        let attended = attention::attend(run, at, vectors, turned.out.as_ref(), &inputs, past.memories);
-        let z = run.offer(layer, Site::Z, attended.z); // [B,H,Q,D]
+        let layer = at.layer;
+        let q = split_heads(block.q.apply(x.clone()), at.heads); // [B,H,Q,D]
+        let k = split_heads(block.k.apply(x.clone()), at.kv_heads); // [B,G,Q,D]
+        let v = split_heads(block.v.apply(x), at.kv_heads); // [B,G,Q,D]
+        let z = attend_heads(&self.config, [q, k, v], at, rotation, run, past);
         if run.wants(layer, Site::Result) {
             let [_, heads, _, width] = z.dims();
             let w_o = block.o.w.val().reshape([1, heads, width, self.config.width]);

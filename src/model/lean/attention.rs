@@ -1,16 +1,43 @@
 //! Causal softmax attention of new tokens over all of a sequence, from keys and values that stay where they are.
 
+use super::Attend;
 use super::linear::{Matrix, add_product};
-use super::steps::softmax;
+use super::steps::{Turns, softmax};
+use crate::Result;
+use crate::model::config::{Config, Positions};
 
 /// Queries that are worked on together: their scores stay in the nearer caches, and half of a block's triangle is wasted.
 const BLOCK: usize = 32;
 /// Room for tokens at first; doubled whenever it is full.
 const ROOM: usize = 64;
 
+/// Plain attention of one model.
+#[derive(Debug)]
+pub(super) struct Plain {
+    heads: Heads,
+    scale: f32,
+    turns: Option<Turns>,
+}
+
+/// What a sequence has left behind.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    layers: Vec<Cache>,
+    /// How many tokens it has.
+    pub tokens: usize,
+}
+
+/// Plain attention of tokens that follow a sequence.
+pub(super) struct Attending<'a> {
+    plain: &'a Plain,
+    kept: &'a mut Kept,
+    /// Working space.
+    scores: Vec<f32>,
+}
+
 /// Keys and values of one layer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cache {
+struct Cache {
     /// `[G,D,room]`: one entry of all keys side by side, so that a row of scores is one product.
     keys: Vec<f32>,
     /// `[G,room,D]`
@@ -18,7 +45,7 @@ pub(super) struct Cache {
     room: usize,
 }
 
-/// Sizes of attention, and where queries, keys and values stand in a row of projections [H·D + 2·G·D].
+/// Sizes of attention, and so where queries, keys and values stand in a row of projections [H·D + 2·G·D].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
     pub heads: usize,
@@ -27,15 +54,55 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    pub fn new(config: &Config) -> Self {
+        Self { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width }
+    }
+
     /// Values in a row of projections.
     pub fn row(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.width
     }
 }
 
+impl Plain {
+    pub fn new(config: &Config) -> Self {
+        let turns = match config.positions {
+            Positions::Learned => None,
+            Positions::Rotary { theta, pairing } => Some(Turns::new(theta, pairing, config.head_width, config.context)),
+        };
+        Self { heads: Heads::new(config), scale: config.scale(), turns }
+    }
+
+    /// Tokens that follow what is kept.
+    pub fn attending<'a>(&'a self, kept: &'a mut Kept) -> Attending<'a> {
+        Attending { plain: self, kept, scores: Vec::new() }
+    }
+}
+
+impl Attend for Attending<'_> {
+    fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()> {
+        let Plain { heads, scale, turns } = self.plain;
+        let first = self.kept.tokens;
+        for (position, row) in (first..).zip(projections.chunks_exact_mut(heads.row())) {
+            if let Some(turns) = turns {
+                let turned = &mut row[..(heads.heads + heads.kv_heads) * heads.width];
+                turned.chunks_exact_mut(heads.width).for_each(|head| turns.turn(position, head));
+            }
+            row[..heads.heads * heads.width].iter_mut().for_each(|q| *q *= scale);
+        }
+        if self.kept.layers.len() <= layer {
+            self.kept.layers.resize_with(layer + 1, Cache::default);
+        }
+        let cache = &mut self.kept.layers[layer];
+        cache.extend(*heads, first, projections);
+        cache.attend(*heads, first, projections, &mut self.scores, z);
+        Ok(())
+    }
+}
+
 impl Cache {
     /// Adds keys and values of the tokens from `first` on, from rows of rotated projections.
-    pub fn extend(&mut self, sizes: Heads, first: usize, projections: &[f32]) {
+    fn extend(&mut self, sizes: Heads, first: usize, projections: &[f32]) {
         let Heads { heads, kv_heads, width } = sizes;
         let tokens = projections.len() / sizes.row();
         self.grow(sizes, first, first + tokens);
@@ -69,7 +136,7 @@ impl Cache {
 
     /// z [Q,H·D] of the tokens from `first` on, whose scaled and rotated queries stand in `projections`; `scores` is
     /// working space.
-    pub fn attend(&self, sizes: Heads, first: usize, projections: &[f32], scores: &mut Vec<f32>, z: &mut [f32]) {
+    fn attend(&self, sizes: Heads, first: usize, projections: &[f32], scores: &mut Vec<f32>, z: &mut [f32]) {
         let Heads { heads, kv_heads, width } = sizes;
         let tokens = projections.len() / sizes.row();
         z.fill(0.0);

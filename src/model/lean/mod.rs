@@ -1,28 +1,36 @@
-//! The plain model without tensors: what a continuation runs on the processor when attention is plain and nobody looks.
+//! The model without tensors: what a continuation runs on the processor, where nobody looks.
 //!
 //! The definition is [`Text`](super::Text); this computes the same logits from plain arrays, several times as fast, because
 //! nothing is allocated or dispatched per operation, keys and values are written where they stay, the projections of a
-//! layer are one product, and only the last token meets the vocabulary. Tests hold both against each other.
+//! layer are one product, and only the last token meets the vocabulary. What mechanisms put in attention's place is the
+//! definition's own code. Tests hold both against each other.
 //!
 //! | File | Idea |
 //! |---|---|
+//! | `lanes` | four numbers at a time |
 //! | `linear` | products of matrices |
 //! | `steps` | norms, rotary positions, activations, softmax |
-//! | `attention` | keys and values that stay, and attention over them |
+//! | `attention` | plain attention over keys and values that stay |
+//! | `stacked` | attention under mechanisms, in tensors |
 
 mod attention;
+mod lanes;
 mod linear;
+mod stacked;
 mod steps;
 
 use super::config::{Config, Norm, Positions};
+use super::decode::KeyValues;
+use super::run::Run;
 use super::weights::Weights;
 use crate::Result;
 use crate::mechanism::Stack;
-use attention::{Cache, Heads};
+use attention::Plain;
 use linear::{Matrix, add_product, dot};
-use steps::{Gain, Turns, activate};
+use stacked::Stacked;
+use steps::{Gain, activate};
 
-/// Tokens that pass through a layer together; what they need besides weights stays in the second cache.
+/// Tokens that pass through a layer of plain attention together; what they need besides weights stays in the second cache.
 const CHUNK: usize = 128;
 
 /// A model ready to continue sequences.
@@ -33,7 +41,7 @@ pub(super) struct Lean {
     embed: Vec<f32>,
     /// `[context,M]`
     positions: Option<Vec<f32>>,
-    turns: Option<Turns>,
+    plain: Plain,
     blocks: Vec<Block>,
     ln_final: Gain,
     /// `[M,V]`; the embedding stands in where there is none.
@@ -62,10 +70,18 @@ struct Map {
 }
 
 /// What a sequence has left behind.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Kept {
-    layers: Vec<Cache>,
-    tokens: usize,
+#[derive(Debug, Clone)]
+pub(super) enum Kept {
+    /// Under plain attention.
+    Plain(attention::Kept),
+    /// Under a stack that does something.
+    Stacked(KeyValues),
+}
+
+/// What stands between the projections of a layer and its output projection.
+trait Attend {
+    /// Rows of projections [H·D + 2·G·D] of new tokens, not rotated → z [Q,H·D].
+    fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()>;
 }
 
 /// Arrays that every layer uses again.
@@ -73,7 +89,6 @@ pub(super) struct Kept {
 struct Space {
     normal: Vec<f32>,
     projections: Vec<f32>,
-    scores: Vec<f32>,
     z: Vec<f32>,
     inner: Vec<f32>,
     post: Vec<f32>,
@@ -87,7 +102,9 @@ impl Map {
         };
         let parts = take("w")?;
         let b = bias.then(|| take("b")).transpose()?.map(|parts| parts.into_iter().flat_map(|b| b.data).collect());
-        let [inner, _] = parts[0].shape[..] else { return Ok(Self { w: Vec::new(), b, columns: 0 }) };
+        let [inner, _] = parts[0].shape[..] else {
+            return Ok(Self { w: Vec::new(), b, columns: 0 });
+        };
         let columns = parts.iter().map(|part| part.data.len() / inner).sum();
         let w = match <[_; 1]>::try_from(parts) {
             Ok([only]) => only.data,
@@ -129,14 +146,9 @@ impl Map {
 }
 
 impl Lean {
-    /// Whether this model under this stack can be computed here: attention as it was trained, softmax at its defaults.
-    pub fn takes(config: &Config, stack: &Stack) -> bool {
-        let is_default = |plain: Stack| {
-            plain.normalizer.mechanism.id == stack.normalizer.mechanism.id
-                && plain.normalizer.values == stack.normalizer.values
-        };
-        let alone = stack.mixer.is_none() && stack.iter().count() == 1;
-        steps::has(config.activation) && alone && Stack::new("a", &[]).is_ok_and(is_default)
+    /// Whether a model of this configuration can be computed here.
+    pub fn takes(config: &Config) -> bool {
+        steps::has(config.activation)
     }
 
     /// A model with these weights, which it takes apart.
@@ -163,16 +175,11 @@ impl Lean {
             })
         };
         let blocks = (0..config.layers).map(block).collect::<Result<_>>()?;
-        let (positions, turns) = match config.positions {
-            Positions::Learned => (Some(weights.take("positions")?.data), None),
-            Positions::Rotary { theta, pairing } => {
-                (None, Some(Turns::new(theta, pairing, config.head_width, config.context)))
-            }
-        };
+        let positions = (config.positions == Positions::Learned).then(|| weights.take("positions")).transpose()?;
         Ok(Self {
             embed: weights.take("embed")?.data,
-            positions,
-            turns,
+            positions: positions.map(|positions| positions.data),
+            plain: Plain::new(config),
             blocks,
             ln_final: gain(&mut weights, "ln_final")?,
             unembed: (!config.tied).then(|| weights.take("unembed")).transpose()?.map(|head| head.data),
@@ -180,19 +187,48 @@ impl Lean {
         })
     }
 
-    /// Logits `[V]` behind the last of `tokens`, which follow those in `kept`. They fit the context and lie below V.
-    pub fn advance(&self, kept: &mut Kept, tokens: &[u32]) -> Vec<f32> {
-        kept.layers.resize_with(self.blocks.len(), Cache::default);
-        let (width, mut space, mut x) = (self.config.width, Space::default(), Vec::new());
-        for chunk in tokens.chunks(CHUNK) {
-            x = self.embedded(chunk, kept.tokens);
-            for (block, cache) in self.blocks.iter().zip(&mut kept.layers) {
-                self.block(block, cache, kept.tokens, chunk.len(), &mut x, &mut space);
+    /// Logits `[V]` behind the last of `tokens`, which follow those in `kept`, computed under the same stack and seed. They
+    /// fit the context and lie below V.
+    ///
+    /// # Errors
+    /// [`crate::Error::Internal`] when a tensor does not hold what it should.
+    pub fn advance(&self, kept: &mut Option<Kept>, run: &Run<'_>, tokens: &[u32]) -> Result<Vec<f32>> {
+        let kept = kept.get_or_insert_with(|| match is_plain(run.stack) {
+            true => Kept::Plain(attention::Kept::default()),
+            false => Kept::Stacked(KeyValues::new()),
+        });
+        let (mut space, mut x) = (Space::default(), Vec::new());
+        match kept {
+            Kept::Plain(kept) => {
+                for chunk in tokens.chunks(CHUNK) {
+                    let first = kept.tokens;
+                    x = self.pass(chunk, first, &mut self.plain.attending(kept), &mut space)?;
+                    kept.tokens += chunk.len();
+                }
             }
-            kept.tokens += chunk.len();
+            Kept::Stacked(cache) => {
+                let first = cache.tokens();
+                let mut attend = Stacked::new(&self.config, run, cache, tokens.len());
+                x = self.pass(tokens, first, &mut attend, &mut space)?;
+            }
         }
+        Ok(self.logits(&x[x.len() - self.config.width..]))
+    }
+
+    /// The residual stream `[tokens,M]` behind the last layer, of tokens from `first` on.
+    fn pass(&self, tokens: &[u32], first: usize, attend: &mut dyn Attend, space: &mut Space) -> Result<Vec<f32>> {
+        let mut x = self.embedded(tokens, first);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            self.block(block, layer, tokens.len(), &mut x, attend, space)?;
+        }
+        Ok(x)
+    }
+
+    /// x `[M]` → logits `[V]`.
+    fn logits(&self, x: &[f32]) -> Vec<f32> {
+        let width = self.config.width;
         let mut normal = vec![0.0; width];
-        self.ln_final.apply(&x[x.len() - width..], &mut normal);
+        self.ln_final.apply(x, &mut normal);
         match &self.unembed {
             Some(unembed) => {
                 let mut logits = vec![0.0; self.config.vocabulary];
@@ -222,11 +258,18 @@ impl Lean {
         x
     }
 
-    /// One layer: x `[rows,M]` of tokens from `first` on → x.
-    fn block(&self, block: &Block, cache: &mut Cache, first: usize, rows: usize, x: &mut [f32], space: &mut Space) {
-        let Space { normal, projections, scores, z, inner, post } = space;
+    /// One layer: x `[rows,M]` → x.
+    fn block(
+        &self,
+        block: &Block,
+        layer: usize,
+        rows: usize,
+        x: &mut [f32],
+        attend: &mut dyn Attend,
+        space: &mut Space,
+    ) -> Result<()> {
+        let Space { normal, projections, z, inner, post } = space;
         let (config, width) = (&self.config, self.config.width);
-        let sizes = Heads { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width };
         let normalise = |gain: &Gain, x: &[f32], normal: &mut Vec<f32>| {
             normal.resize(x.len(), 0.0);
             x.chunks_exact(width).zip(normal.chunks_exact_mut(width)).for_each(|(x, out)| gain.apply(x, out));
@@ -234,16 +277,8 @@ impl Lean {
 
         normalise(&block.ln1, x, normal);
         block.qkv.apply(normal, rows, projections);
-        for (position, row) in (first..).zip(projections.chunks_exact_mut(sizes.row())) {
-            if let Some(turns) = &self.turns {
-                let turned = &mut row[..(sizes.heads + sizes.kv_heads) * sizes.width];
-                turned.chunks_exact_mut(sizes.width).for_each(|head| turns.turn(position, head));
-            }
-            row[..sizes.heads * sizes.width].iter_mut().for_each(|q| *q *= config.scale());
-        }
-        cache.extend(sizes, first, projections);
-        z.resize(rows * sizes.heads * sizes.width, 0.0);
-        cache.attend(sizes, first, projections, scores, z);
+        z.resize(rows * config.heads * config.head_width, 0.0);
+        attend.attend(layer, projections, z)?;
         block.o.apply_onto(z, rows, x);
 
         normalise(&block.ln2, x, normal);
@@ -264,5 +299,16 @@ impl Lean {
             }
         };
         block.outer.apply_onto(post, rows, x);
+        Ok(())
     }
+}
+
+/// Whether this is attention as it was trained: nothing but softmax at its defaults.
+fn is_plain(stack: &Stack) -> bool {
+    let is_default = |plain: Stack| {
+        plain.normalizer.mechanism.id == stack.normalizer.mechanism.id
+            && plain.normalizer.values == stack.normalizer.values
+    };
+    let alone = stack.mixer.is_none() && stack.iter().count() == 1;
+    alone && Stack::new("a", &[]).is_ok_and(is_default)
 }
