@@ -50,7 +50,7 @@ async function turn(program, result, prompts, tokens) {
   // llama.cpp reads the prompt again before it writes.
   if (program.readsAgain && write.cpu) write.cpu -= (read.cpu * read.count) / write.count;
   note(result.decode, write);
-  result.ids = written.ids;
+  result.ids = [written.first ?? -1, ...written.ids];
   if (before) {
     const after = await program.counts();
     result.perToken = Object.fromEntries(Object.entries(after).map(([call, count]) =>

@@ -68,19 +68,19 @@ export class OnnxRuntime {
     this.forget();
     const start = performance.now();
     await this.step(prompt.ids);
+    this.next = likeliest(this.logits);
     return performance.now() - start;
   }
 
   async decode(count) {
-    const ids = [];
+    const [ids, first] = [[], this.next];
     const start = performance.now();
     while (ids.length < count) {
-      const next = likeliest(this.logits);
-      ids.push(next);
-      // The logits behind the last one are nobody's business; attnscope does not compute them either.
-      if (ids.length < count) await this.step([next]);
+      await this.step([this.next]);
+      this.next = likeliest(this.logits);
+      ids.push(this.next);
     }
-    return { millis: performance.now() - start, ids };
+    return { millis: performance.now() - start, ids, first };
   }
 
   async counts() {
