@@ -23,35 +23,42 @@ const TIMES: usize = 4;
 /// Those of the device.
 pub async fn ceilings(device: &Device) -> Result<Ceilings> {
     let (reads, products) = if device.software { ([2, 10], [16, 144]) } else { ([8, 72], [512, 8704]) };
-    let read = |rounds: usize| {
-        let mut plan = Plan::default();
-        plan.storage("x", reads[1] * COUNT * 4);
-        plan.storage("y", COUNT);
-        let shape = vec![("count", COUNT.into()), ("rounds", rounds.into())];
-        plan.flat("ceiling_read", &[], COUNT, &[("x", "x"), ("y", "y")], shape)?;
-        plan.reads.push(Read { buffer: "y".into(), first: 0, words: 1 });
-        Ok(plan)
-    };
-    let multiply = |rounds: usize| {
-        let mut plan = Plan::default();
-        plan.storage("y", COUNT);
-        // Close to one, so that nothing overflows.
-        let shape = vec![
-            ("count", COUNT.into()),
-            ("rounds", rounds.into()),
-            ("factor", Word::from(0.999_f32)),
-            ("summand", Word::from(0.001_f32)),
-        ];
-        plan.flat("ceiling_multiply", &[], COUNT, &[("y", "y")], shape)?;
-        plan.reads.push(Read { buffer: "y".into(), first: 0, words: 1 });
-        Ok(plan)
-    };
+    let read = |rounds| read(rounds, reads[1]);
     let bytes = (16 * COUNT * (reads[1] - reads[0])) as f64;
     let operations = (OPERATIONS * COUNT * (products[1] - products[0])) as f64;
     Ok(Ceilings {
         bytes_per_second: bytes / difference(device, read, reads).await?,
         flops_per_second: operations / difference(device, multiply, products).await?,
     })
+}
+
+/// `ceiling_read` over `rounds` of the `most` rounds that lie in the buffer.
+///
+/// # Errors
+/// As [`Plan::flat`].
+pub fn read(rounds: usize, most: usize) -> Result<Plan> {
+    let mut plan = Plan::default();
+    plan.storage("x", most * COUNT * 4);
+    plan.storage("y", COUNT);
+    let shape = vec![("count", COUNT.into()), ("rounds", rounds.into())];
+    plan.flat("ceiling_read", &[], COUNT, &[("x", "x"), ("y", "y")], shape)?;
+    plan.reads.push(Read { buffer: "y".into(), first: 0, words: 1 });
+    Ok(plan)
+}
+
+/// `ceiling_multiply` of so many rounds.
+///
+/// # Errors
+/// As [`Plan::flat`].
+pub fn multiply(rounds: usize) -> Result<Plan> {
+    let mut plan = Plan::default();
+    plan.storage("y", COUNT);
+    // Close to one, so that nothing overflows.
+    let (factor, summand) = (Word::from(0.999_f32), Word::from(0.001_f32));
+    let shape = vec![("count", COUNT.into()), ("rounds", rounds.into()), ("factor", factor), ("summand", summand)];
+    plan.flat("ceiling_multiply", &[], COUNT, &[("y", "y")], shape)?;
+    plan.reads.push(Read { buffer: "y".into(), first: 0, words: 1 });
+    Ok(plan)
 }
 
 /// Seconds that the larger amount of work takes beyond the smaller one.

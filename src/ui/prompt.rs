@@ -187,8 +187,10 @@ fn Chip(at: usize, token: Token, ids: RwSignal<bool>, pins: Memo<Pins>) -> impl 
     let store = Store::here();
     let id = token.id;
     let (query, key) = (move || pins.get().0 == Some(at), move || pins.get().1 == Some(at));
-    let label = format!("{}, id {id}, position {at}", format::plain(&token));
     let begins = at == 0 && token.special;
+    // A name must begin with what is shown.
+    let shown = if begins { format!("{}, {}", format::BOS, format::plain(&token)) } else { format::plain(&token) };
+    let label = format!("{shown}, id {id}, position {at}");
     let pieces = if begins { vec![Piece { text: format::BOS.into(), mark: false }] } else { format::pieces(&token) };
     let pieces = pieces
         .into_iter()

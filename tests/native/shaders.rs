@@ -10,7 +10,7 @@ use attnscope::gpu::link::{Access, Linked};
 use attnscope::gpu::plan::{Attend, Plan};
 use attnscope::gpu::project::Unturned;
 use attnscope::gpu::weights::Format;
-use attnscope::gpu::{decode, source};
+use attnscope::gpu::{ceiling, decode, source};
 use attnscope::hook::{Selection, Site};
 use attnscope::mechanism::{ALL, Mechanism, Paper, Plug, Stack, laws};
 use attnscope::model::config::{Activation, Config, Family, Norm, Pairing, Positions};
@@ -135,7 +135,8 @@ fn kernels() -> BTreeMap<String, Kernel> {
             put(step.kernel);
         });
     }
-    decoding().into_iter().flat_map(|plan| plan.steps).for_each(|step| {
+    let ceilings = [ceiling::read(1, 1), ceiling::multiply(1)].map(|plan| plan.expect("it fits any device"));
+    decoding().into_iter().chain(ceilings).flat_map(|plan| plan.steps).for_each(|step| {
         put(step.kernel);
     });
     let plain = Stack::new("a", &[]).expect("nothing is legal");

@@ -41,6 +41,7 @@ const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("laws", "whether a mechanism keeps its laws"),
     ("minference_shapes", "the sparse shapes of MInference, and the search among them"),
     ("mod", "the contract and the registry"),
+    ("probed", "what an input that is measured on a model may look at"),
     ("role", "traits of the roles, and the plug"),
     ("routing_attention_clusters", "centroids that follow the keys of a head"),
     ("stack", "mechanisms of one pane, in order"),
