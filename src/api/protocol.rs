@@ -45,6 +45,8 @@ impl<T> Message<T> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+// One message at a time: its size does not matter, and a box would stand in the schema.
+#[allow(clippy::large_enum_variant)]
 pub enum ToFigure {
     /// Sets what is given and leaves the rest.
     State(Wish),

@@ -210,8 +210,14 @@ impl Engine {
                         Ok(problem) => return Err(problem),
                         Err(error) => error,
                     },
-                    Some(Done::Full) => return Ok(*end = Some(End::Full { context: decode.room() })),
-                    Some(Done::Document) => return Ok(*end = Some(End::Document)),
+                    Some(Done::Full) => {
+                        *end = Some(End::Full { context: decode.room() });
+                        return Ok(());
+                    }
+                    Some(Done::Document) => {
+                        *end = Some(End::Document);
+                        return Ok(());
+                    }
                     None => return Ok(()),
                 }
             }

@@ -1,9 +1,9 @@
 //! One pane: a forward pass, and what is made of it.
 
 use super::plan::{Key, Plan};
+use super::price::price;
 use super::runner::{LookedAt, Runner};
 use super::values::OutputGrams;
-use super::price::price;
 use super::visible::Kept;
 use super::{Forward, Request, measure};
 use crate::hook::{ActivationCache, Array, Selection, Site};

@@ -27,8 +27,6 @@ pub const DELIMITER: Role = Role {
 const NEAR: std::ops::RangeInclusive<usize> = 2..=5;
 /// Queries before this one see little else than the region.
 const FIRST: usize = 8;
-/// In probes of delimiters, one token in this many is one.
-const EVERY: usize = 5;
 
 /// Local scores of every head on one probe, each with the same region at another place.
 pub fn local(probe: &Probe, patterns: &Patterns<'_>) -> Vec<(f32, f32)> {
@@ -66,6 +64,8 @@ pub fn delimited(
 ) -> Vec<Delimited> {
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
+    /// One token in this many is a delimiter.
+    const EVERY: usize = 5;
     if delimiters.is_empty() || vocabulary.is_empty() {
         return Vec::new();
     }

@@ -17,9 +17,9 @@
 //! pattern     = A · (1 + (1 - beta) · mass / rest)             k ∉ S
 //! ```
 //!
-//! The paper's β and τ are `beta` and `tau`. In mode `prefix` row q counts only the rows up to itself: a[q,k] is the mean of
-//! A[k..=q, k] and n is q + 1. Decoding keeps the sums of the columns, so that both modes are exact there. The other heads
-//! and layers, and rows with rest < 1e-6, stay as they are.
+//! The paper's β and τ are `beta` and `tau`. In mode `prefix` row q counts only the rows up to itself: `a[q,k]` is the
+//! mean of `A[k..=q, k]` and n is q + 1. Decoding keeps the sums of the columns, so that both modes are exact there. The
+//! other heads and layers, and rows with rest < 1e-6, stay as they are.
 //!
 //! ## Shapes
 //!

@@ -129,12 +129,12 @@ mod tests {
             let a = matrix(n, zeros);
             let found = eigen(a.clone());
             assert!(found.values.is_sorted_by(|a, b| a >= b));
-            for i in 0..n {
-                for j in 0..n {
+            for (i, row) in a.iter().enumerate() {
+                for (j, entry) in row.iter().enumerate() {
                     let one = f64::from(u8::from(i == j));
                     assert!((dot(&found.vectors[i], &found.vectors[j]) - one).abs() < 1e-12, "{n}: {i} {j}");
                     let sum: f64 = (0..n).map(|k| found.values[k] * found.vectors[k][i] * found.vectors[k][j]).sum();
-                    assert!((sum - a[i][j]).abs() < 1e-11, "{n}: {i} {j}: {sum} is not {}", a[i][j]);
+                    assert!((sum - entry).abs() < 1e-11, "{n}: {i} {j}: {sum} is not {entry}");
                 }
             }
         }

@@ -205,7 +205,7 @@ fn blocks(given: &Vectors, first: usize, rate: &Tensor<4>, block: usize, state: 
     (Tensor::cat(parts, 2), state)
 }
 
-/// λ^m·S + Σ_r λ^(m-1-r) · k[r]·v[r]ᵀ for the m rows of k and v `[B,H,m,D]`.
+/// `λ^m·S + Σ_r λ^(m-1-r) · k[r]·v[r]ᵀ` for the m rows of k and v `[B,H,m,D]`.
 fn carried(state: Tensor<4>, k: Tensor<4>, v: Tensor<4>, rate: &Tensor<4>) -> Tensor<4> {
     let count = k.dims()[2];
     let left =

@@ -11,6 +11,8 @@ const FEWEST: usize = 4;
 
 /// A sparse shape. `share` is the part of a row's keys that goes to first keys or to columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
+// The paper's name of a shape is A-shape.
+#[expect(clippy::enum_variant_names)]
 pub(super) enum Shape {
     /// First keys and a window.
     AShape { share: f32 },

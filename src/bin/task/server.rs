@@ -320,15 +320,13 @@ mod tests {
     fn a_file_comes_with_type_length_tag_and_policy() {
         let answer = get("file", "/a.wasm?v=1", "");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        for header in
-            [
-                "Content-Type: application/wasm",
-                "Content-Length: 10",
-                "ETag: \"",
-                "script-src 'self' 'wasm-unsafe-eval'",
-                "Access-Control-Allow-Origin: *",
-            ]
-        {
+        for header in [
+            "Content-Type: application/wasm",
+            "Content-Length: 10",
+            "ETag: \"",
+            "script-src 'self' 'wasm-unsafe-eval'",
+            "Access-Control-Allow-Origin: *",
+        ] {
             assert!(answer.contains(header), "{header} in {answer}");
         }
         assert!(answer.ends_with("\r\n\r\n0123456789"));

@@ -58,12 +58,12 @@ fn deviation(came: &[f32], reference: &[f64]) -> f64 {
 fn fading(given: &Given, rates: &[f64]) -> Vec<f64> {
     let [_, heads, tokens, width] = given.q.shape[..] else { panic!("[1,H,Q,D]") };
     let mut o = Vec::new();
-    for head in 0..heads {
+    for (head, rate) in rates.iter().enumerate().take(heads) {
         for t in 0..tokens {
             let q = row(&given.q, head * tokens + t);
             let mut sum = vec![0.0; width];
             for s in 0..=t {
-                let weight = dot(&q, &row(&given.k, head * tokens + s)) * (-rates[head] * (t - s) as f64).exp();
+                let weight = dot(&q, &row(&given.k, head * tokens + s)) * (-rate * (t - s) as f64).exp();
                 let v = row(&given.v, head * tokens + s);
                 sum.iter_mut().zip(v).for_each(|(sum, v)| *sum += weight * v);
             }

@@ -135,7 +135,7 @@ fn the_layer_where_numbers_end_is_named() {
     let mut engine = block_on(Engine::new(loaded, Choice::Cpu)).expect("it opens");
     let mut generation =
         block_on(engine.generate(stack(&[]), &[1, 2, 3], Sampling::default(), 0)).expect("the prompt is read");
-    let error = block_on(engine.burst(&mut generation, 4)).err().expect("nothing can be drawn");
+    let error = block_on(engine.burst(&mut generation, 4)).expect_err("nothing can be drawn");
     assert_eq!(error.code(), "tensor");
     assert!(error.to_string().contains("blocks.1.hook_resid_post"), "{error}");
 }
