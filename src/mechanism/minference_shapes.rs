@@ -230,7 +230,8 @@ mod tests {
         assert!((0..N * N).all(|pair| pair % N <= pair / N || !tiles[pair]));
     }
 
-    /// No row keeps more than its share, as long as that leaves four columns and four offsets, and nothing is left out at the whole budget.
+    /// No row keeps more than its share, as long as that leaves four columns and four offsets, and nothing is left out
+    /// at the whole budget.
     #[test]
     fn budgets_hold() {
         let scores = scores(|_, _| 0.0);
