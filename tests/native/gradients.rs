@@ -12,6 +12,8 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 
 /// Half the distance between the two losses of a central difference.
 const STEP: f32 = 4e-3;
+/// Elements of a weight that are tried where the loss jumps or has a kink.
+const TRIES: usize = 24;
 
 /// Mean cross-entropy of the next token.
 fn loss(text: &Text, tokens: &[u32], stack: &Stack, device: &Device) -> Tensor<1> {
@@ -37,7 +39,8 @@ impl ModuleMapper for Take {
     }
 }
 
-fn check(name: &str, config: &Config, stack: &Stack) {
+/// The share of weights along which the loss jumps or has a kink, so that nothing could be compared.
+fn check(name: &str, config: &Config, stack: &Stack) -> f64 {
     let weights = lively(config, 8);
     let tokens = some_tokens(config.vocabulary, 9);
     let device = Device::flex().autodiff();
@@ -50,19 +53,31 @@ fn check(name: &str, config: &Config, stack: &Stack) {
         let text = Text::from_weights(config, weights, &plain).unwrap();
         f64::from(loss(&text, &tokens, stack, &plain).into_scalar::<f32>())
     };
+    let mut jumps = 0;
     for (weight, gradient) in &gradients.0 {
-        // The steepest element of every weight: where a wrong derivative shows most.
-        let steepest =
-            (0..gradient.data.len()).max_by(|a, b| gradient.data[*a].abs().total_cmp(&gradient.data[*b].abs()));
-        let element = steepest.unwrap();
-        let moved = |step: f32| {
+        // The steepest elements of every weight: where a wrong derivative shows most.
+        let mut steepest: Vec<usize> = (0..gradient.data.len()).collect();
+        steepest.sort_by(|a, b| gradient.data[*b].abs().total_cmp(&gradient.data[*a].abs()));
+        let moved = |element: usize, step: f32| {
             let mut moved = weights.clone();
             moved.0.get_mut(weight).unwrap().data[element] += step;
             at(&moved)
         };
-        let difference = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+        // Two central differences cancel the third derivative, which is large where a mechanism sharpens rows. Where it
+        // chooses or drops keys the loss jumps or has a kink, the two differ, and the element says nothing.
+        let slope = |element: usize| {
+            let central = |step: f32| (moved(element, step) - moved(element, -step)) / f64::from(2.0 * step);
+            let (near, far) = (central(STEP), central(2.0 * STEP));
+            let smooth = (near - far).abs() <= 1e-3 + 0.02 * near.abs();
+            smooth.then_some((element, (4.0 * near - far) / 3.0))
+        };
+        let found = steepest.iter().take(TRIES).find_map(|element| slope(*element));
+        let Some((element, difference)) = found else {
+            jumps += 1;
+            continue;
+        };
         let came = f64::from(gradient.data[element]);
-        // f32 rounding of a loss near 4 allows 1e-4 in the quotient; the third derivative is the relative part.
+        // f32 rounding of a loss near 4 allows 1e-4 in the quotient; higher derivatives are the relative part.
         assert!(
             (came - difference).abs() <= 3e-4 + 0.01 * difference.abs(),
             "{name}: {weight}[{element}] has gradient {came}, but the loss changes by {difference}"
@@ -71,12 +86,13 @@ fn check(name: &str, config: &Config, stack: &Stack) {
         let ignored = weight.ends_with("b_k");
         assert!(ignored || came.abs() > 1e-4, "{name}: {weight} has no gradient");
     }
+    jumps as f64 / gradients.0.len() as f64
 }
 
 #[test]
 fn every_weight_of_every_small_model() {
     for (name, config) in small_configs() {
-        check(name, &config, &stack(&[]));
+        assert_eq!(check(name, &config, &stack(&[])), 0.0, "{name}");
     }
 }
 
@@ -84,6 +100,7 @@ fn every_weight_of_every_small_model() {
 fn under_every_mechanism() {
     let (_, config) = small_configs().swap_remove(2);
     for mechanism in ALL {
-        check(mechanism.id, &config, &stack(&[Chip::new(mechanism.id)]));
+        let kinks = check(mechanism.id, &config, &stack(&[Chip::new(mechanism.id)]));
+        assert!(kinks <= 0.25, "{}: the loss has kinks along {kinks} of all weights", mechanism.id);
     }
 }
