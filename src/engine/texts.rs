@@ -1,8 +1,8 @@
 //! What the plain model makes of a few ordinary texts: patterns to compare layers by, and the second moments of keys and
 //! values from which a compressed cache is made.
 //!
-//! The texts are fables of Aesop from editions in the public domain (Jones, with Standard Ebooks' CC0 edition; Winter 1919),
-//! one a line. A model whose tokens cannot write them reads random tokens instead.
+//! The texts are little fables written for this program and free to use, one a line. A model whose tokens cannot write
+//! them reads random tokens instead.
 
 use super::{Engine, Forward, Request, measure};
 use crate::Result;
