@@ -164,11 +164,16 @@ impl Bench {
 
     /// The quotes of the length shown, with their places in the list.
     fn shown(self) -> Vec<(usize, Entry, Quote)> {
-        let at = self.length.get().min(LENGTHS.len() - 1);
+        let at = self.at();
         self.rows.with(|rows| {
             let quoted = |(index, row): (usize, &Row)| Some((index, row.entry.clone(), row.quotes[at].clone()?));
             rows.iter().enumerate().filter_map(quoted).collect()
         })
+    }
+
+    /// Whose quotes are shown. The closed form stands in every quote, and the first length's come first.
+    fn at(self) -> usize {
+        if self.is_long() { 0 } else { self.length.get() }
     }
 
     fn is_long(self) -> bool {
@@ -307,7 +312,7 @@ const COLUMNS: [&str; 10] = [
 /// The cells of one row: text, and the ratio to softmax under it where that says more.
 fn cells(bench: Bench, row: &Row, softmax: Option<&Quote>) -> Vec<(String, Option<String>)> {
     let long = bench.is_long();
-    let at = bench.length.get().min(LENGTHS.len() - 1);
+    let at = bench.at();
     let Some(quote) = &row.quotes[at] else {
         let first = row.trouble.clone().unwrap_or_else(|| "–".into());
         return std::iter::once((first, None)).chain((2..COLUMNS.len()).map(|_| ("–".into(), None))).collect();
@@ -360,7 +365,7 @@ fn cells(bench: Bench, row: &Row, softmax: Option<&Quote>) -> Vec<(String, Optio
 #[component]
 fn Table(bench: Bench) -> impl IntoView {
     let rows = move || {
-        let at = bench.length.get().min(LENGTHS.len() - 1);
+        let at = bench.at();
         bench.rows.with(|rows| {
             let softmax = rows.first().and_then(|row| row.quotes[at].as_ref());
             let line = |(index, row): (usize, &Row)| {
@@ -397,7 +402,7 @@ fn Table(bench: Bench) -> impl IntoView {
 fn Copy(bench: Bench) -> impl IntoView {
     let said = RwSignal::new("Copy table");
     let text = move || {
-        let at = bench.length.get_untracked().min(LENGTHS.len() - 1);
+        let at = bench.at();
         bench.rows.with_untracked(|rows| {
             let softmax = rows.first().and_then(|row| row.quotes[at].as_ref());
             let line = |row: &Row| {

@@ -32,6 +32,7 @@ test("head roles come from probes, with the shuffled score beside them", async (
 test("hover is linked and exact, a click pins, and the sentence says the same", async ({ playground, page }) => {
   await playground.open();
   const canvas = playground.matrix("a").locator("canvas").first();
+  await canvas.scrollIntoViewIfNeeded();
   const box = await canvas.boundingBox();
   await page.mouse.move(box.x + box.width * 0.05, box.y + box.height * 0.9);
   await expect(page.getByTestId("tip")).toBeVisible();
