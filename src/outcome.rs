@@ -163,7 +163,8 @@ pub struct Price {
     pub kv_bytes: usize,
     /// FLOPs of one decode step at this length.
     pub flops_per_token: usize,
-    /// Share of the causal query–key pairs whose score is computed, over all layers and heads.
+    /// Share of the causal query–key pairs whose score is computed, over all layers and heads; 0 where a state stands for
+    /// all of them.
     #[serde(default)]
     pub score_share: f32,
     /// Measured time of this pane's pass.

@@ -1,7 +1,7 @@
 //! One pane: a forward pass, and what is made of it.
 
 use super::plan::{Key, Plan};
-use super::price::price;
+use super::price::{price, state};
 use super::runner::{LookedAt, Runner};
 use super::values::OutputGrams;
 use super::visible::Kept;
@@ -66,7 +66,8 @@ impl Ran {
         let mut price = price(at.config, stack, at.plan.seed, tokens.len());
         price.millis = millis;
         let (arrays, Visible { empty_rows, share }) = collect(at, stack, &pass.captures)?;
-        price.score_share = share;
+        // A state stands for all pairs, whatever the algorithm makes of them within a block.
+        price.score_share = if state(stack, at.config.head_width).is_some() { 0.0 } else { share };
         let own = PaneOutcome {
             logits: pass.logits.at(tokens.len() - 1).to_vec(),
             loss: measure::mean(token_loss.get(foreseen..).unwrap_or(&[])),

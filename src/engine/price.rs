@@ -8,7 +8,8 @@
 //!
 //! Plain attention keeps 2·D values per key–value head and multiplies 2·D times per pair, so n tokens hold 8·L·G·D·n bytes;
 //! a window of w with s sinks holds as if n were min(n, s + w). A latent is kept where any head sees its key, in place of
-//! keys and values. A layer that takes its pattern over keeps values alone. Norms, activations and the arithmetic of the
+//! keys and values. A layer that takes its pattern over keeps values alone. A state of a fixed size stands for all keys: its
+//! numbers are kept and multiplied twice per token, however long the text. Norms, activations and the arithmetic of the
 //! mechanisms themselves are left out: they are below a percent.
 
 use super::visible::Kept;
@@ -39,6 +40,12 @@ pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price 
             ((0..groups).map(of_head).sum(), kept.distinct(0..config.heads), seen)
         };
         let keys = usize::from(layer.needs_keys);
+        if let Some(state) = state(stack, width) {
+            // One product for each number when a token is added, one when it is read.
+            values += config.heads * state;
+            products += 2 * config.heads * state;
+            continue;
+        }
         match layer.cost {
             Some(Cost { cached, per_token, per_pair }) => {
                 values += cached * of_any;
@@ -55,6 +62,15 @@ pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price 
         }
     }
     Price { kv_bytes: 4 * values, flops_per_token: 2 * products, ..Price::default() }
+}
+
+/// Numbers that the mixer keeps for each query head in place of keys and values, where it does.
+pub(super) fn state(stack: &Stack, width: usize) -> Option<usize> {
+    let mixer = stack.mixer.as_ref()?;
+    match mixer.mechanism.plug.twin {
+        Twin::Mix(.., state) => state(&mixer.values, width),
+        _ => None,
+    }
 }
 
 /// What mechanisms say about one layer.

@@ -118,6 +118,11 @@ impl Mixer for LightningAttention {
         Mixed { z: o / size, pattern: Box::new(move || pattern(&at, &given, &rate) / divide) }
     }
 
+    /// The matrix S of each head.
+    fn state(p: &LightningAttentionParams, width: usize) -> Option<usize> {
+        (p.operator != SOFTMAX).then_some(width * width)
+    }
+
     fn stages(p: &LightningAttentionParams, _at: &Place) -> Option<Vec<Stage>> {
         let norm = p.srms_norm && p.operator != SOFTMAX;
         let (sum, shown) = if norm { ("raw", "normed") } else { ("z", "weight") };

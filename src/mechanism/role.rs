@@ -223,6 +223,11 @@ pub trait Mixer {
     fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
         None
     }
+    /// Numbers that a decode keeps for each query head in place of all keys and values, of heads of this width; `None`
+    /// where it keeps keys and values.
+    fn state(_p: &Self::Params, _width: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// What a mixer makes of its vectors.
@@ -339,8 +344,8 @@ pub enum Twin {
     Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
     /// See [`PatternMod`].
     Rework(fn(&[Value], &Grid, Weighted, &mut Memory) -> Weighted, Stages, fn(&[Value], &Grid) -> bool),
-    /// See [`Mixer`].
-    Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed, Stages),
+    /// See [`Mixer`]: the step, its stages, and the numbers of its state.
+    Mix(fn(&[Value], &Grid, Vectors, &mut Memory) -> Mixed, Stages, fn(&[Value], usize) -> Option<usize>),
 }
 
 impl Plug {
@@ -397,6 +402,7 @@ impl Plug {
         let twin = Twin::Mix(
             |values, at, given, memory| M::mix(&M::Params::from_values(values), at, given, memory),
             |values, at| M::stages(&M::Params::from_values(values), at),
+            |values, width| M::state(&M::Params::from_values(values), width),
         );
         Self::new::<M::Params>(Role::Mixer, M::INPUTS, twin)
     }

@@ -154,7 +154,7 @@ pub fn mix(
     memories: &mut Memories,
 ) -> Mixed {
     match mixer.mechanism.plug.twin {
-        Twin::Mix(mix, _) => {
+        Twin::Mix(mix, ..) => {
             mix(&mixer.values, &at.with(stack.inputs_of(mixer, inputs)), given, memories.of(mixer.mechanism.id))
         }
         // Stack puts only mixers there.

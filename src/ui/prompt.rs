@@ -58,7 +58,8 @@ fn Entry() -> impl IntoView {
     Effect::new(move |_| {
         draft.track();
         area.track();
-        fit();
+        // The text is put into the field by another effect, perhaps a later one.
+        request_animation_frame(fit);
     });
     keep(gloo::events::EventListener::new(&window(), "resize", move |_| fit()));
     let key = move |event: KeyboardEvent| {

@@ -108,6 +108,14 @@ fn prices_are_the_closed_forms() {
     for (pane, keys) in outcome.panes.iter().zip([tokens, 2 + 4, tokens]) {
         assert_eq!((pane.price.kv_bytes, pane.price.flops_per_token), (bytes(keys), flops(keys)));
     }
+    // A state of D × D per head, however long the text.
+    for length in [3, 19] {
+        let linear = experiment(&"a".repeat(length), &[&[Chip::new("lightning_attention")]]);
+        let price = &run(&mut engine(), &linear).unwrap().panes[0].price;
+        let state = LAYERS * HEADS * HEAD_WIDTH * HEAD_WIDTH;
+        assert_eq!((price.kv_bytes, price.flops_per_token), (4 * state, 2 * (weights + 2 * state)));
+        assert_eq!(price.score_share, 0.0);
+    }
 }
 
 #[test]
