@@ -21,6 +21,7 @@
 //! | [`error`], [`spec`], [`shape`] | what can go wrong; parameters declared once; axis letters |
 //! | [`hook`] | names of activations, and what observes or edits them |
 //! | [`experiment`], [`outcome`], [`catalogue`] | the plain data that page, worker and command line exchange |
+//! | [`papers`], [`shipped`] | what each of the 68 papers claims and shows; the models that come with the page |
 //! | [`mechanism`] | the contract, the registry, one file per paper, and the guide to adding one |
 //! | [`tokenizer`], [`model`] | loading and running decoder models in burn tensors |
 //! | [`gpu`] | linker, kernels, plans: the WGSL engine |
