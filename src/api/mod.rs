@@ -74,6 +74,23 @@ pub enum Command {
         /// How many tokens to draw for the speed of decoding.
         drawn: usize,
     },
+    /// Starts the engine and loads a model whose files come beside the message.
+    OpenFiles {
+        /// What the model is called.
+        model: String,
+        /// Names of the files, in their order.
+        names: Vec<String>,
+        /// `auto`, `cpu` or `gpu`.
+        engine: String,
+    },
+    /// Sizes of a model from the small files beside the message, before its weights are there: a `config.json`, or the
+    /// first bytes of a llama2.c file.
+    Judge {
+        /// What the model is called.
+        model: String,
+        /// Names of the files beside the message.
+        names: Vec<String>,
+    },
     /// Checks the laws of one mechanism on this device.
     Laws {
         /// Mechanism id.
@@ -100,6 +117,11 @@ pub enum Reply {
         outcome: Outcome,
         /// Per buffer: pane index, array name, shape.
         arrays: Vec<(usize, String, Vec<usize>)>,
+    },
+    /// Answer to [`Command::Judge`].
+    Judged {
+        /// Its sizes; the bytes of its files are not known yet.
+        model: ModelFacts,
     },
     /// Answer to [`Command::Head`]; buffers are scores, pattern, slot, value norms.
     Head {

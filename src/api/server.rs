@@ -4,6 +4,7 @@
 //! that waits with `superseded` and stops one that runs before its next pane; head-role probes step aside for a run and
 //! start over after it. A panic is told to the page as a [`Reply::Failed`] with id 0, and the page restarts the worker.
 
+mod blobs;
 mod browser;
 mod fetch;
 
@@ -11,7 +12,7 @@ use super::{Command, LawReport, Reply};
 use crate::engine::{Choice, Engine, Generation};
 use crate::hook::Array;
 use crate::mechanism;
-use crate::model;
+use crate::model::{self, Files};
 use crate::{Error, Result};
 use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array as List, Float32Array, Object, Reflect};
@@ -20,12 +21,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 
 /// A command that waits, with the number its reply must carry.
 struct Waiting {
     id: u32,
     command: Command,
+    /// Files beside the message.
+    blobs: Vec<Blob>,
 }
 
 struct Server {
@@ -81,7 +84,9 @@ impl Server {
         if matches!(command, Command::Run { .. }) {
             self.supersede();
         }
-        self.queue.borrow_mut().push_back(Waiting { id, command });
+        let blobs = get("files").dyn_into::<List>().unwrap_or_default();
+        let blobs = blobs.iter().filter_map(|blob| blob.dyn_into::<Blob>().ok()).collect();
+        self.queue.borrow_mut().push_back(Waiting { id, command, blobs });
         if !self.busy.replace(true) {
             let server = self.clone();
             spawn_local(async move { server.work().await });
@@ -100,7 +105,7 @@ impl Server {
     async fn work(self: Rc<Self>) {
         loop {
             let Some(next) = self.queue.borrow_mut().pop_front() else { break };
-            let answer = self.answer(next.id, &next.command).await;
+            let answer = self.answer(&next).await;
             match answer {
                 Ok((reply, arrays)) => self.post(next.id, &reply, arrays),
                 // Probes that stepped aside start over, behind the run they made way for.
@@ -113,15 +118,25 @@ impl Server {
         self.busy.set(false);
     }
 
-    async fn answer(&self, id: u32, command: &Command) -> Result<Answer> {
+    async fn answer(&self, Waiting { id, command, blobs }: &Waiting) -> Result<Answer> {
         // Only the one command under way uses the engine; it is put back whatever comes of it.
         let mut engine = self.engine.take();
         let answer = match command {
-            Command::Open { model, base, engine: choice } => {
+            Command::Open { model, engine: choice, .. } | Command::OpenFiles { model, engine: choice, .. } => {
                 // The old model goes before the new one comes, so that both never stand in memory.
                 engine = None;
                 self.continuations.borrow_mut().clear();
-                match self.open(id, model, base, choice).await {
+                let progress = |bytes, total| self.post(*id, &Reply::Progress { bytes, total }, Vec::new());
+                let files = match command {
+                    Command::Open { base, .. } => fetch::model(&self.scope, base, model, progress).await,
+                    Command::OpenFiles { names, .. } => blobs::read(names, blobs, progress).await,
+                    _ => Err(Error::Internal("a command went astray".into())),
+                };
+                let opened = match files {
+                    Ok(files) => self.open(model, files, choice).await,
+                    Err(error) => Err(error),
+                };
+                match opened {
                     Ok(opened) => {
                         let reply = Reply::Opened { engine: opened.facts(), model: opened.model().clone() };
                         engine = Some(opened);
@@ -131,6 +146,9 @@ impl Server {
                 }
             }
             Command::Laws { mechanism } => laws(mechanism).map(|laws| (Reply::Laws { laws }, Vec::new())),
+            Command::Judge { model, names } => blobs::read(names, blobs, |_, _| {})
+                .await
+                .and_then(|files| Ok((Reply::Judged { model: model::load::facts(model, &files)? }, Vec::new()))),
             command => match &mut engine {
                 Some(engine) => self.ask(engine, command).await,
                 None => Err(Error::Unknown {
@@ -144,15 +162,17 @@ impl Server {
         answer
     }
 
-    async fn open(&self, call: u32, id: &str, base: &str, choice: &str) -> Result<Engine> {
+
+    async fn open(&self, id: &str, files: Files, choice: &str) -> Result<Engine> {
         let choice: Choice = choice.parse()?;
-        let progress = |bytes, total| self.post(call, &Reply::Progress { bytes, total }, Vec::new());
-        let files = fetch::model(&self.scope, base, id, progress).await?;
         let browser = browser::look(choice).await;
         if let (Choice::Gpu, Some(problem)) = (choice, &browser.missing) {
             return Err(Error::Gpu { problem: problem.clone() });
         }
-        let mut engine = Engine::new(model::load(id, &files)?, choice).await?;
+        let loaded = model::load(id, &files)?;
+        // The weights are out of them; both never stand in memory longer than it takes.
+        drop(files);
+        let mut engine = Engine::new(loaded, choice).await?;
         engine.correct(browser.adapter, browser.missing);
         Ok(engine)
     }
@@ -213,7 +233,7 @@ impl Server {
                 self.continuations.borrow_mut().insert(*pane, continuation);
                 Ok((reply, Vec::new()))
             }
-            Command::Open { .. } | Command::Laws { .. } => Err(Error::Internal("a command went astray".into())),
+            Command::Open { .. } | Command::OpenFiles { .. } | Command::Judge { .. } | Command::Laws { .. } => Err(Error::Internal("a command went astray".into())),
         }
     }
 

@@ -54,8 +54,13 @@ impl Reader<'_> {
     }
 }
 
-fn read(file: &str, bytes: &[u8]) -> Result<(Config, Weights)> {
-    let mut reader = Reader { file, rest: bytes };
+/// The sizes in the first 28 bytes.
+pub(super) fn config(file: &str, bytes: &[u8]) -> Result<Config> {
+    header(&mut Reader { file, rest: bytes })
+}
+
+fn header(reader: &mut Reader<'_>) -> Result<Config> {
+    let file = reader.file;
     let header = reader.bytes(Some(28), "its header")?;
     let word = |index: usize| {
         header.get(4 * index..4 * index + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_le_bytes)
@@ -83,8 +88,14 @@ fn read(file: &str, bytes: &[u8]) -> Result<(Config, Weights)> {
         ..Config::llama(vocabulary, width, layers, heads, kv_heads, ffn)
     };
     config.check(file)?;
+    Ok(config)
+}
 
-    let (hd, gd) = (heads * config.head_width, kv_heads * config.head_width);
+fn read(file: &str, bytes: &[u8]) -> Result<(Config, Weights)> {
+    let mut reader = Reader { file, rest: bytes };
+    let config = header(&mut reader)?;
+    let Config { width, ffn, layers, vocabulary, context, tied, .. } = config;
+    let (hd, gd) = (config.heads * config.head_width, config.kv_heads * config.head_width);
     let mut weights = Weights::default();
     let embed = reader.floats(&[vocabulary, width], "token_embedding")?;
     weights.0.insert("embed".into(), Array { shape: vec![vocabulary, width], data: embed });

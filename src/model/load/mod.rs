@@ -67,6 +67,20 @@ pub fn load(id: &str, files: &Files) -> Result<Loaded> {
     Ok(Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), ..loaded })
 }
 
+/// Sizes of a model from its `config.json`, or from the first bytes of a llama2.c file, before its weights are there;
+/// `id` names it.
+///
+/// # Errors
+/// Those of [`load`] that concern neither weights nor tokenizer.
+pub fn facts(id: &str, files: &Files) -> Result<ModelFacts> {
+    let config = match (files.get("config.json"), llama2c::model_file(files)) {
+        (Some(json), _) => config_from_json(json)?,
+        (None, Some(file)) => llama2c::config(file, files.need(file)?)?,
+        (None, None) => return Err(Error::file(id, "has neither a config.json nor a llama2.c .bin")),
+    };
+    Ok(config.facts(id, 0))
+}
+
 /// The last step of every loader.
 fn finish(id: &str, config: Config, weights: Weights, tokenizer: Tokenizer, file_bytes: usize) -> Result<Loaded> {
     weights.check(&config, id)?;
