@@ -164,9 +164,9 @@ pub struct Price {
     /// FLOPs of one decode step at this length.
     pub flops_per_token: usize,
     /// Share of the causal query–key pairs whose score is computed, over all layers and heads; 0 where a state stands for
-    /// all of them.
+    /// all of them, `None` where it was not counted.
     #[serde(default)]
-    pub score_share: f32,
+    pub score_share: Option<f32>,
     /// Measured time of this pane's pass.
     pub millis: f32,
 }
@@ -180,9 +180,6 @@ pub struct Ceilings {
     pub flops_per_second: f64,
 }
 
-/// A length beyond the context of the shipped models.
-pub const LONG_TOKENS: usize = 2048;
-
 /// What a variant costs and is worth on one text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
@@ -190,9 +187,7 @@ pub struct Quote {
     pub tokens: usize,
     /// What it costs at this length.
     pub price: Price,
-    /// What it would cost at [`LONG_TOKENS`] tokens, in closed form; nothing of it is measured.
-    pub long: Price,
-    /// Mean loss in nats per token.
+    /// Mean loss in nats per token; `None` beyond the context that the model was trained for.
     pub loss: Option<f32>,
     /// Tokens drawn per second, one at a time; `None` when nothing was drawn.
     pub tokens_per_second: Option<f32>,
@@ -200,6 +195,25 @@ pub struct Quote {
     pub bytes_per_token: usize,
     /// Operations of the whole pass: the matrices for every token, and the pairs whose score is computed.
     pub pass_flops: usize,
+}
+
+/// How well the questions of some items were answered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// The task's id.
+    pub task: String,
+    /// Items asked.
+    pub items: usize,
+    /// Questions in them.
+    pub questions: usize,
+    /// Share of questions whose likeliest next token is a right answer.
+    pub accuracy: f64,
+    /// 95 % interval of the accuracy over items, by Wilson's formula with the items as trials.
+    pub interval: [f64; 2],
+    /// Share of questions at which the likeliest right answer is likelier than every distractor.
+    pub preference: f64,
+    /// Mean of −ln P(any right answer), in nats.
+    pub nats: f64,
 }
 
 /// One head in full, on demand.

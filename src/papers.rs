@@ -85,7 +85,7 @@ impl Number {
         Some(match self {
             Number::DeltaLoss => format!("Δ loss {:+.3} nats", versus.delta_loss?),
             Number::Kl => format!("KL {:.3} nats", versus.kl_next),
-            Number::ScoreShare => format!("{} of the scores", percent(b.price.score_share)),
+            Number::ScoreShare => format!("{} of the scores", percent(b.price.score_share?)),
             Number::CacheShare => {
                 format!("{} of the cache", percent(b.price.kv_bytes as f32 / a.price.kv_bytes.max(1) as f32))
             }

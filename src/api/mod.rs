@@ -12,7 +12,7 @@ pub mod server;
 
 use crate::experiment::{Chip, Experiment, Head};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Token};
+use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Scores, Token};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks of the worker.
@@ -91,6 +91,13 @@ pub enum Command {
         /// Names of the files beside the message.
         names: Vec<String>,
     },
+    /// How many needles one variant finds, on a model that has learned to.
+    Needles {
+        /// Its mechanisms.
+        stack: Vec<Chip>,
+        /// How many passages.
+        items: usize,
+    },
     /// Checks the laws of one mechanism on this device.
     Laws {
         /// Mechanism id.
@@ -160,6 +167,11 @@ pub enum Reply {
     Quote {
         /// The quote.
         quote: Quote,
+    },
+    /// Answer to [`Command::Needles`].
+    Needles {
+        /// What was found.
+        scores: Scores,
     },
     /// Answer to [`Command::Laws`].
     Laws {

@@ -208,6 +208,9 @@ impl Server {
             Command::Quote { stack, text, tokens, drawn } => {
                 Ok((Reply::Quote { quote: engine.quote(stack, text, *tokens, *drawn).await? }, Vec::new()))
             }
+            Command::Needles { stack, items } => {
+                Ok((Reply::Needles { scores: engine.needles(stack, *items).await? }, Vec::new()))
+            }
             Command::Begin { experiment, pane } => {
                 self.continuations.borrow_mut().remove(pane);
                 let begun = engine.continuation(experiment, *pane).await?;

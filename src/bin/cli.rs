@@ -5,6 +5,7 @@
 
 mod cli {
     pub mod apply;
+    pub mod bench;
     pub mod check;
     pub mod circuits;
     pub mod generate;
@@ -12,6 +13,13 @@ mod cli {
     pub mod npz;
     pub mod print;
     pub mod run;
+    pub mod score;
+    pub mod stack;
+
+    /// A text file.
+    pub fn read_text(file: &std::path::Path) -> attnscope::Result<String> {
+        std::fs::read_to_string(file).map_err(|problem| attnscope::Error::file(file.display().to_string(), problem))
+    }
 }
 
 use attnscope::{Error, Result};
@@ -41,6 +49,10 @@ enum Command {
     Apply(cli::apply::Args),
     /// Checks every law, and the GPU twins against the burn twins, on this machine.
     Check(cli::check::Args),
+    /// Runs every variant on one text: loss, needles found, share of scores, cache, operations and measured time.
+    Bench(cli::bench::Args),
+    /// The loss of a text file under several stacks.
+    Score(cli::score::Args),
     /// Asks a model the tasks with exact ground truth, whole and without each head.
     Circuits(cli::circuits::Args),
     /// Trains a model to ship.
@@ -55,6 +67,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => cli::generate::command(&args, json),
         Command::Apply(args) => cli::apply::command(&args),
         Command::Check(args) => cli::check::command(&args, json),
+        Command::Bench(args) => cli::bench::command(&args, json),
+        Command::Score(args) => cli::score::command(&args, json),
         Command::Circuits(args) => cli::circuits::command(&args, json),
         Command::Train(args) => attnscope::train::command(&args, &mut std::io::stdout()),
     };

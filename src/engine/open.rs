@@ -58,6 +58,8 @@ pub struct Engine {
     ran: Vec<Ran>,
     /// What the plain model does on probes, once something wanted to know.
     pub(super) probed: Option<Probed>,
+    /// The same weights with a longer context, once a quote wanted it.
+    pub(super) long: Option<Box<Engine>>,
 }
 
 impl Engine {
@@ -79,7 +81,18 @@ impl Engine {
             Err(problem) if choice == Choice::Gpu => return Err(Error::Gpu { problem }),
             Err(reason) => processor(&mut runner, reference.as_ref(), reason).await?,
         };
-        Ok(Self { runner, config, tokenizer, grams, facts, model, last: None, ran: Vec::new(), probed: None })
+        Ok(Self {
+            runner,
+            config,
+            tokenizer,
+            grams,
+            facts,
+            model,
+            last: None,
+            ran: Vec::new(),
+            probed: None,
+            long: None,
+        })
     }
 
     /// Opens a model by its path (a folder, or a llama2.c `.bin`), or a shipped one by its id.

@@ -1,15 +1,16 @@
 //! One pane: a forward pass, and what is made of it.
 
 use super::plan::{Key, Plan};
-use super::price::{price, state};
+use super::price::price;
 use super::runner::{LookedAt, Runner};
+use super::share;
 use super::values::OutputGrams;
 use super::visible::Kept;
 use super::{Forward, Request, measure};
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::{MASKED, Stack};
 use crate::model::Config;
-use crate::outcome::{HeadMaps, PaneOutcome, Price, STORED_TOKENS, arrays};
+use crate::outcome::{HeadMaps, PaneOutcome, STORED_TOKENS, arrays};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -65,9 +66,12 @@ impl Ran {
         let foreseen = stack.reach().saturating_sub(1).min(token_loss.len());
         let mut price = price(at.config, stack, at.plan.seed, tokens.len());
         price.millis = millis;
-        let (arrays, Visible { empty_rows, share }) = collect(at, stack, &pass.captures)?;
-        // A state stands for all pairs, whatever the algorithm makes of them within a block.
-        price.score_share = if state(stack, at.config.head_width).is_some() { 0.0 } else { share };
+        let (arrays, empty_rows) = collect(at, stack, &pass.captures)?;
+        price.score_share = share::without_pass(at.config, stack, at.plan.seed, tokens.len());
+        if let (None, Some(pattern)) = (price.score_share, arrays.get(arrays::PATTERN)) {
+            let kept = pattern.data.iter().filter(|weight| !weight.is_nan() && **weight != 0.0).count();
+            price.score_share = Some(share::of_causal(at.config, kept, tokens.len()));
+        }
         let own = PaneOutcome {
             logits: pass.logits.at(tokens.len() - 1).to_vec(),
             loss: measure::mean(token_loss.get(foreseen..).unwrap_or(&[])),
@@ -89,11 +93,6 @@ impl Ran {
         let loss = |ran: &Ran| measure::mean(ran.own.token_loss.get(from..).unwrap_or(&[]));
         let versus = || measure::versus(&a.log_probabilities, &self.log_probabilities, loss(a), loss(self));
         PaneOutcome { next, versus_a: (!is_a).then(versus), ..self.own.clone() }
-    }
-
-    /// What the pane costs, and its mean loss.
-    pub fn worth(&self) -> (Price, Option<f32>) {
-        (self.own.price.clone(), self.own.loss)
     }
 
     /// One head in full.
@@ -131,24 +130,15 @@ fn stripe(array: &Array, count: usize, index: usize) -> &[f32] {
     array.data.get(index * size..(index + 1) * size).unwrap_or(&[])
 }
 
-/// What masks leave, over all layers and heads.
-struct Visible {
-    /// Query rows that keep no key.
-    empty_rows: usize,
-    /// Kept pairs as a share of the causal ones.
-    share: f32,
-}
-
-/// The arrays of an outcome from a pass's captures, and what masks leave.
-fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, Visible)> {
+/// The arrays of an outcome from a pass's captures, and the query rows, over all layers and heads, that keep no key.
+fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, usize)> {
     let (config, tokens) = (at.config, at.plan.tokens.len());
     let group = (config.heads / config.kv_heads.max(1)).max(1);
     let (mut patterns, mut slots, mut norms) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut empty_rows, mut kept_pairs) = (0, 0);
+    let mut empty_rows = 0;
     for layer in 0..config.layers {
         let kept = Kept::new(config, stack, at.plan.seed, layer, 0, tokens, tokens);
         empty_rows += kept.empty_rows();
-        kept_pairs += kept.pairs(config.heads);
         let values = captures.get(layer, Site::V)?;
         for head in 0..config.heads {
             at.grams.norms(config, layer, head, stripe(values, config.kv_heads, head / group), &mut norms);
@@ -173,9 +163,5 @@ fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Resul
     if !slots.is_empty() {
         named.insert(arrays::SLOT.into(), Array::new([layers, heads, tokens], slots)?);
     }
-    if let Some(pattern) = named.get(arrays::PATTERN).filter(|_| stack.selector.is_some()) {
-        kept_pairs = pattern.data.iter().filter(|weight| !weight.is_nan() && **weight != 0.0).count();
-    }
-    let causal = layers * heads * tokens * (tokens + 1) / 2;
-    Ok((named, Visible { empty_rows, share: kept_pairs as f32 / causal.max(1) as f32 }))
+    Ok((named, empty_rows))
 }

@@ -74,16 +74,16 @@ pub(super) fn state(stack: &Stack, width: usize) -> Option<usize> {
 }
 
 /// What mechanisms say about one layer.
-struct Layer {
+pub(super) struct Layer {
     grid: Grid,
     /// Where keys and values are not cached as the model has them.
     cost: Option<Cost>,
     /// Whether the layer computes scores of its own.
-    needs_keys: bool,
+    pub needs_keys: bool,
 }
 
 impl Layer {
-    fn new(config: &Config, stack: &Stack, seed: u64, layer: usize, tokens: usize) -> Self {
+    pub fn new(config: &Config, stack: &Stack, seed: u64, layer: usize, tokens: usize) -> Self {
         let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width);
         let grid = Grid {
             layer,

@@ -1,59 +1,114 @@
 //! What one variant costs and is worth: the same text, the same number of tokens, the same device for every variant, so
 //! that price and quality can stand in one plot.
+//!
+//! Nothing but the logits is brought back from the pass that is timed. Beyond the context a model was trained for, the
+//! same weights run with a longer one where their positions allow it: time and bytes are real there, the loss says nothing
+//! and is left out.
 
-use super::Engine;
-use super::pane::{Ran, Setting};
-use super::price::weights;
-use crate::experiment::{Chip, Experiment, Pane};
+use super::price::{state, weights};
+use super::share::share;
+use super::{Choice, Engine, Forward, Request, measure};
+use crate::experiment::Chip;
+use crate::hook::Selection;
+use crate::mechanism::Stack;
+use crate::model::Loaded;
+use crate::model::config::Positions;
 use crate::model::sample::Sampling;
-use crate::outcome::{LONG_TOKENS, Quote, Tier};
+use crate::outcome::{Quote, Tier};
 use crate::{Error, Result};
+use web_time::Instant;
 
-/// Tokens that are read before drawing is timed.
-const READ: usize = 32;
+/// Seed of inputs nobody learned; quotes are compared with each other only.
+const SEED: u64 = 0;
 
 impl Engine {
-    /// Runs `stack` on the first `tokens` tokens of `text`, and draws `drawn` tokens behind its beginning.
+    /// Runs `stack` on the first `tokens` tokens of `text`, read again from its beginning as often as needed, and times the
+    /// last `drawn` tokens of such a length one at a time.
     ///
     /// # Errors
-    /// [`Error::Param`] when the text is shorter or the model's context holds fewer; those of the stack and of the passes.
+    /// [`Error::Param`] for fewer than two tokens, an empty text, and more than the context where positions are learned;
+    /// [`Error::Stack`] when numbers are not finite; those of the stack and of the passes.
     pub async fn quote(&mut self, stack: &[Chip], text: &str, tokens: usize, drawn: usize) -> Result<Quote> {
-        let panes = vec![Pane { stack: stack.to_vec() }];
-        let experiment = Experiment { prompt: text.into(), panes, ..Experiment::default() };
-        let mut plan = self.plan(&experiment).await?;
-        if !(2..=plan.tokens.len()).contains(&tokens) {
-            return Err(Error::Param {
-                who: "quote".into(),
-                key: "tokens".into(),
-                expected: format!("lie in 2..={}, what text and context hold", plan.tokens.len()),
-                came: tokens.to_string(),
-            });
+        let ids = self.tokenizer().encode(text, self.tokenizer().bos().is_some())?;
+        if tokens < 2 || ids.is_empty() {
+            return Err(refuse("hold at least two tokens of a text that is not empty", tokens));
         }
-        plan.tokens.truncate(tokens);
-        let stack = plan.stacks.swap_remove(0);
-        let facts = self.facts();
-        let time_twice = facts.tier > Tier::Cpu && !facts.software;
-        let at = Setting { config: &self.config, grams: &self.grams, plan: &plan, time_twice };
-        let ran = Ran::new(&mut self.runner, &at, "a", &stack).await?;
-        let (price, loss) = ran.worth();
-        let begin = plan.tokens.get(..READ.min(tokens)).unwrap_or(&plan.tokens);
-        let mut generation = self.generate(stack, begin, Sampling::default(), plan.seed).await?;
+        let ids: Vec<u32> = ids.iter().copied().cycle().take(tokens).collect();
+        let stack = self.measured(Stack::new("a", stack)?, SEED).await?;
+        if tokens <= self.config.context {
+            return self.quoted(stack, &ids, drawn).await;
+        }
+        let mut long = self.stretched(tokens).await?;
+        let quote = long.quoted(stack, &ids, drawn).await;
+        self.long = Some(long);
+        quote.map(|quote| Quote { loss: None, ..quote })
+    }
+
+    async fn quoted(&mut self, stack: Stack, tokens: &[u32], drawn: usize) -> Result<Quote> {
+        let request = || Request { tokens, stack: &stack, seed: SEED, wants: Selection::default() };
+        let mut start = Instant::now();
+        let mut pass = self.runner.forward(request()).await?;
+        // The first pass of a stack compiles kernels.
+        if self.facts().tier > Tier::Cpu {
+            start = Instant::now();
+            pass = self.runner.forward(request()).await?;
+        }
+        let millis = start.elapsed().as_secs_f32() * 1e3;
+        if pass.logits.data.iter().any(|logit| !logit.is_finite()) {
+            let problem = "its numbers grew beyond what f32 holds".into();
+            return Err(Error::Stack { pane: "a".into(), problem });
+        }
+        let losses = measure::token_losses(&measure::log_probabilities(&pass.logits), tokens);
+        let foreseen = stack.reach().saturating_sub(1).min(losses.len());
+        let loss = measure::mean(losses.get(foreseen..).unwrap_or(&[]));
+        drop(pass);
+
+        let mut price = super::price(&self.config, &stack, SEED, tokens.len());
+        price.millis = millis;
+        let shared = share(&self.runner.cpu, &stack, SEED, tokens)?;
+        price.score_share = Some(shared);
+        let products = weights(&self.config);
+        let bytes_per_token = products * self.weight_bytes() + price.kv_bytes;
+        let pass_flops = if state(&stack, self.config.head_width).is_some() {
+            price.flops_per_token * tokens.len()
+        } else {
+            // Two products per pair and entry of a head: its score, and its share of z.
+            let (c, causal) = (&self.config, tokens.len() * (tokens.len() + 1) / 2);
+            let pairs = (c.layers * c.heads * causal) as f32 * shared;
+            2 * products * tokens.len() + 4 * c.head_width * pairs as usize
+        };
+        let tokens_per_second = self.pace(stack, tokens, drawn).await?;
+        Ok(Quote { tokens: tokens.len(), price, loss, tokens_per_second, bytes_per_token, pass_flops })
+    }
+
+    /// Tokens drawn per second behind the others; `None` when nothing was drawn.
+    async fn pace(&mut self, stack: Stack, tokens: &[u32], drawn: usize) -> Result<Option<f32>> {
+        let begin = tokens.get(..tokens.len().saturating_sub(drawn).max(1)).unwrap_or(tokens);
+        let mut generation = self.generate(stack, begin, Sampling::default(), SEED).await?;
         let mut millis = 0.0;
         while generation.drawn().len() < drawn && generation.end().is_none() {
             let left = drawn - generation.drawn().len();
             millis += self.burst(&mut generation, left).await?.millis;
         }
         let count = generation.drawn().len();
-        let tokens_per_second = (count > 0).then(|| 1e3 * count as f32 / millis);
-        let long = super::price(&self.config, &generation.stack, plan.seed, LONG_TOKENS);
-        let products = weights(&self.config);
-        let at = super::price(&self.config, &generation.stack, plan.seed, begin.len() + count);
-        let bytes_per_token = products * self.weight_bytes() + at.kv_bytes;
-        // Two products per pair and entry of a head: its score, and its share of z.
-        let (c, causal) = (&self.config, tokens * (tokens + 1) / 2);
-        let pairs = (c.layers * c.heads * causal) as f32 * price.score_share;
-        let pass_flops = 2 * products * tokens + 4 * c.head_width * pairs as usize;
-        Ok(Quote { tokens, price, long, loss, tokens_per_second, bytes_per_token, pass_flops })
+        Ok((count > 0).then(|| 1e3 * count as f32 / millis))
+    }
+
+    /// The same weights with room for this many tokens.
+    async fn stretched(&mut self, context: usize) -> Result<Box<Engine>> {
+        if let Some(long) = self.long.take().filter(|long| long.config.context >= context) {
+            return Ok(long);
+        }
+        if self.config.positions == Positions::Learned {
+            let most = format!("be at most {}, for which this model has learned positions", self.config.context);
+            return Err(refuse(&most, context));
+        }
+        let mut config = self.config.clone();
+        config.context = context;
+        let choice = if self.facts().tier == Tier::Cpu { Choice::Cpu } else { Choice::Gpu };
+        let (weights, tokenizer) = (self.runner.cpu.weights(), self.tokenizer().clone());
+        let loaded = Loaded { config, weights, tokenizer, facts: self.model().clone(), self_check: None };
+        Ok(Box::new(Box::pin(Engine::new(loaded, choice)).await?))
     }
 
     /// Bytes of one weight where it computes.
@@ -64,4 +119,8 @@ impl Engine {
         }
         4
     }
+}
+
+fn refuse(expected: &str, came: usize) -> Error {
+    Error::Param { who: "quote".into(), key: "tokens".into(), expected: expected.into(), came: came.to_string() }
 }

@@ -238,3 +238,42 @@ fn run_answers_a_shared_fixture_and_writes_its_captures() {
     assert_eq!(windowed.data, diagonal);
     assert_eq!(read_npz(&out, "logits").at(0)[(tokens - 1) * 512..].len(), 512);
 }
+
+#[test]
+fn a_text_is_scored_against_softmax_on_the_same_windows() {
+    let file = scratch("score.txt");
+    std::fs::write(&file, format!("{0}\n<|endoftext|>\n{0}", include_str!("../../www/held-out.txt"))).unwrap();
+    let file = file.to_str().unwrap();
+    let stacks = ["--stack", "streaming_window(sinks:0,window:4)", "--stack", "softmax"];
+    let came = answer(
+        &[&["score", file, "--tokens", "64", "--windows", "6", "--engine", "cpu", "--json"], &stacks[..]].concat(),
+    );
+    assert_eq!((came["windows"].as_u64(), came["predicted"].as_u64()), (Some(6), Some(6 * 63)));
+    let row = |index: usize, key: &str| came["stacks"][index][key].as_f64().unwrap();
+    assert_eq!((row(0, "delta"), row(2, "delta"), row(2, "plus_minus")), (0.0, 0.0, 0.0));
+    // A sight of four tokens costs much more than chance makes of six windows.
+    assert!(row(1, "delta") > row(1, "plus_minus") && (row(1, "loss") - row(0, "loss") - row(1, "delta")).abs() < 1e-6);
+    let (sentence, code) = refusal(&["score", file, "--engine", "cpu", "--stack", "nosuch"]);
+    assert!(sentence.contains("nosuch") && code == "unknown", "{code}: {sentence}");
+    let (sentence, _) = refusal(&["score", file, "--engine", "cpu", "--tokens", "100000"]);
+    assert!(sentence.contains("100000") && sentence.contains("context"), "{sentence}");
+}
+
+#[test]
+fn the_bench_runs_variants_at_every_length() {
+    let stacks = ["--stack", "streaming_window(sinks:2,window:16)"];
+    let came = answer(
+        &[&["bench", "--tokens", "32,64", "--passages", "4", "--drawn", "2", "--engine", "cpu", "--json"], &stacks[..]]
+            .concat(),
+    );
+    let variants = came["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), 2);
+    for variant in variants {
+        let lengths: Vec<_> =
+            variant["quotes"].as_array().unwrap().iter().map(|quote| quote["tokens"].as_u64()).collect();
+        assert_eq!(lengths, [Some(32), Some(64)]);
+        assert_eq!(variant["needles"]["items"], 4);
+    }
+    let share = |variant: usize| variants[variant]["quotes"][1]["price"]["score_share"].as_f64().unwrap();
+    assert!(share(0) == 1.0 && share(1) < 0.6);
+}

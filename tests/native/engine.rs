@@ -11,6 +11,8 @@ use attnscope::outcome::{Outcome, PaneOutcome, Tier, arrays};
 use attnscope::{Error, Result};
 use pollster::block_on;
 
+mod quotes;
+
 use crate::tiny::{BOS, FFN, HEAD_WIDTH, HEADS, KV_HEADS, LAYERS, WIDTH, model};
 
 fn engine() -> Engine {
@@ -114,7 +116,7 @@ fn prices_are_the_closed_forms() {
         let price = &run(&mut engine(), &linear).unwrap().panes[0].price;
         let state = LAYERS * HEADS * HEAD_WIDTH * HEAD_WIDTH;
         assert_eq!((price.kv_bytes, price.flops_per_token), (4 * state, 2 * (weights + 2 * state)));
-        assert_eq!(price.score_share, 0.0);
+        assert_eq!(price.score_share, Some(0.0));
     }
 }
 

@@ -1,17 +1,17 @@
 //! How well a task is answered without some heads.
 
-use super::score::{Answered, Scores, judge, wilson};
+use super::score::{self, Answered, Scores, judge};
 use super::{Item, Task};
+use crate::Result;
 use crate::experiment::Head;
 use crate::lens::causal::{self, Removal};
 use crate::mechanism::Stack;
 use crate::model::CpuModel;
-use crate::{Error, Result};
 
 /// Scores of `items` of one task without each set of heads, in the order of the sets; an empty set is the whole model.
 ///
 /// # Errors
-/// Those of [`causal::without`]; [`Error::Internal`] when nothing was asked.
+/// Those of [`causal::without`]; [`crate::Error::Internal`] when nothing was asked.
 pub fn without(
     model: &CpuModel,
     stack: &Stack,
@@ -33,23 +33,5 @@ pub fn without(
             }
         })?;
     }
-    answers.iter().map(|answers| of(task, items.len(), answers)).collect()
-}
-
-/// Means over answers.
-pub(super) fn of(task: Task, items: usize, answers: &[Answered]) -> Result<Scores> {
-    if answers.is_empty() {
-        return Err(Error::Internal(format!("no question of {} was asked", task.id())));
-    }
-    let mean = |value: &dyn Fn(&Answered) -> f64| answers.iter().map(value).sum::<f64>() / answers.len() as f64;
-    let accuracy = mean(&|answered| f64::from(u8::from(answered.right)));
-    Ok(Scores {
-        task: task.id().into(),
-        items,
-        questions: answers.len(),
-        accuracy,
-        interval: wilson(accuracy, items),
-        preference: mean(&|answered| f64::from(u8::from(answered.preferred))),
-        nats: mean(&|answered| answered.nats),
-    })
+    answers.iter().map(|answers| score::of(task, items.len(), answers)).collect()
 }

@@ -1,30 +1,11 @@
 //! How well items are answered.
 
 use super::{Circuits, Item, Question, Split, Task, ablate};
-use crate::Result;
 use crate::lens::causal::Removal;
 use crate::mechanism::Stack;
 use crate::model::CpuModel;
-use serde::{Deserialize, Serialize};
-
-/// How well the questions of some items were answered.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
-    /// The task's id.
-    pub task: String,
-    /// Items asked.
-    pub items: usize,
-    /// Questions in them.
-    pub questions: usize,
-    /// Share of questions whose likeliest next token is a right answer.
-    pub accuracy: f64,
-    /// 95 % interval of the accuracy over items, by Wilson's formula with the items as trials.
-    pub interval: [f64; 2],
-    /// Share of questions at which the likeliest right answer is likelier than every distractor.
-    pub preference: f64,
-    /// Mean of −ln P(any right answer), in nats.
-    pub nats: f64,
-}
+pub use crate::outcome::Scores;
+use crate::{Error, Result};
 
 /// How one question was answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +38,27 @@ pub fn judge(question: &Question, logits: &[f32]) -> Answered {
         preferred: answer > best(&question.distractors),
         nats: -(right / all).max(f64::MIN_POSITIVE).ln(),
     }
+}
+
+/// Means over answers.
+///
+/// # Errors
+/// [`Error::Internal`] when nothing was asked.
+pub fn of(task: Task, items: usize, answers: &[Answered]) -> Result<Scores> {
+    if answers.is_empty() {
+        return Err(Error::Internal(format!("no question of {} was asked", task.id())));
+    }
+    let mean = |value: &dyn Fn(&Answered) -> f64| answers.iter().map(value).sum::<f64>() / answers.len() as f64;
+    let accuracy = mean(&|answered| f64::from(u8::from(answered.right)));
+    Ok(Scores {
+        task: task.id().into(),
+        items,
+        questions: answers.len(),
+        accuracy,
+        interval: wilson(accuracy, items),
+        preference: mean(&|answered| f64::from(u8::from(answered.preferred))),
+        nats: mean(&|answered| answered.nats),
+    })
 }
 
 /// Held-out items of one task, the same for the same arguments.

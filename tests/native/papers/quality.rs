@@ -141,7 +141,7 @@ fn measure(engine: &mut Engine, texts: &[String], stack: &str) -> Variant {
         let experiment = Experiment { model: MODEL.into(), prompt: prompt.clone(), panes, ..Experiment::default() };
         let outcome = block_on(engine.run(&experiment, async || false)).unwrap();
         let pane = &outcome.panes[0];
-        (kv_bytes, score_share) = (pane.price.kv_bytes, pane.price.score_share);
+        (kv_bytes, score_share) = (pane.price.kv_bytes, pane.price.score_share.unwrap());
         losses.push(pane.token_loss.clone());
     }
     // The loss at index r is that of the query at position r.
