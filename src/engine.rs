@@ -12,6 +12,7 @@
 mod ceiling;
 mod check;
 mod generate;
+pub mod fixture;
 mod measure;
 mod open;
 mod pane;
@@ -21,10 +22,13 @@ mod probed;
 mod quality;
 mod quote;
 mod runner;
+#[cfg(feature = "gpu")]
+mod recover;
 mod share;
 mod texts;
 mod values;
 mod visible;
+mod verify;
 
 pub use check::Reference;
 pub use generate::{Burst, End, Generation};

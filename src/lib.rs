@@ -38,6 +38,9 @@
 //! `api`, `ui` and `bin` see JavaScript values; a mechanism uses `spec`, `shape`, `hook`, burn and the contract, nothing
 //! else. `tests/native/tidy.rs` enforces these, the house limits on file length, and that every twin has its twin.
 
+/// Version of this program, with its commit where it was built in a checkout.
+pub const BUILD: &str = env!("ATTNSCOPE_BUILD");
+
 #[cfg(feature = "contract")]
 pub mod catalogue;
 #[cfg(feature = "contract")]

@@ -23,18 +23,69 @@ pub struct Outcome {
 }
 
 /// What computes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {
     /// Where it runs.
     pub tier: Tier,
     /// Adapter name, or `burn flex`.
     pub adapter: String,
+    /// How the adapter is reached: `vulkan`, `metal`, `dx12`, `browser`; `cpu` on the processor.
+    #[serde(default)]
+    pub backend: String,
     /// Whether the adapter is software, so that its speed says nothing.
     pub software: bool,
     /// Why this tier and not a higher one, or empty.
     pub reason: String,
     /// Largest deviation of the start-up self-check from the stored reference; `None` before it ran.
     pub self_check: Option<f32>,
+    /// Every part of the self-check so far: the model, its decoding, and each mechanism that was used.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// What went wrong on this device and what was done about it, one sentence each.
+    #[serde(default)]
+    pub incidents: Vec<String>,
+    /// How often the GPU device was opened again after it was lost.
+    #[serde(default)]
+    pub generation: usize,
+    /// Which build of this program, see [`crate::BUILD`].
+    #[serde(default)]
+    pub build: String,
+}
+
+impl Default for EngineFacts {
+    fn default() -> Self {
+        Self {
+            tier: Tier::Cpu,
+            adapter: String::new(),
+            backend: String::new(),
+            software: false,
+            reason: String::new(),
+            self_check: None,
+            checks: Vec::new(),
+            incidents: Vec::new(),
+            generation: 0,
+            build: crate::BUILD.into(),
+        }
+    }
+}
+
+/// One part of the self-check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was run: `model`, `decoding`, or a mechanism's id.
+    pub part: String,
+    /// Deviation from the stored numbers: of logits the largest absolute one, of a mechanism as a share of its tolerance;
+    /// the largest number where something is not finite.
+    pub deviation: f32,
+    /// Largest deviation that passes.
+    pub allowed: f32,
+}
+
+impl Check {
+    /// Whether the stored numbers came out.
+    pub fn passed(&self) -> bool {
+        self.deviation <= self.allowed
+    }
 }
 
 /// Largest absolute difference of a logit that the start-up self-check allows: f32 sums in another order stay a hundred
@@ -42,9 +93,16 @@ pub struct EngineFacts {
 pub const SELF_CHECK_ALLOWED: f32 = 5e-3;
 
 impl EngineFacts {
-    /// Whether the self-check ran and passed; `None` before it ran.
+    /// The processor.
+    pub fn processor() -> Self {
+        Self { adapter: "burn flex".into(), backend: "cpu".into(), ..Self::default() }
+    }
+
+    /// Whether every part of the self-check that ran has passed; `None` before any ran.
     pub fn self_check_passed(&self) -> Option<bool> {
-        self.self_check.map(|deviation| deviation <= SELF_CHECK_ALLOWED)
+        let model = self.self_check.map(|deviation| deviation <= SELF_CHECK_ALLOWED);
+        let parts = (!self.checks.is_empty()).then(|| self.checks.iter().all(Check::passed));
+        [model, parts].into_iter().flatten().reduce(|all, part| all && part)
     }
 }
 
@@ -86,6 +144,10 @@ pub struct ModelFacts {
     pub parameters: usize,
     /// Size of the weight file in bytes.
     pub file_bytes: usize,
+    /// SHA-256 of the model's files, one behind the other in alphabetical order and without the self-check: what
+    /// `cat config.json model.safetensors tokenizer.json | sha256sum` prints. Empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
 }
 
 /// One token of the prompt.
@@ -97,6 +159,33 @@ pub struct Token {
     pub text: String,
     /// Whether it is a control token such as BOS.
     pub special: bool,
+}
+
+/// The newest run compared with the definition, which the processor computes anew.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// What was compared with what, as words.
+    pub what: String,
+    /// One per pane.
+    pub panes: Vec<Verified>,
+}
+
+/// How far a pane is from the definition.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Largest difference of the residual stream behind each layer, as a share of the largest entry there.
+    pub layers: Vec<f32>,
+    /// Largest difference of a logit, as a share of the largest.
+    pub logits: f32,
+    /// Largest share that passes.
+    pub allowed: f32,
+}
+
+impl Verified {
+    /// Whether run and definition agree.
+    pub fn agrees(&self) -> bool {
+        self.layers.iter().chain([&self.logits]).all(|share| *share <= self.allowed)
+    }
 }
 
 /// A continuation.

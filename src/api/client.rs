@@ -8,6 +8,7 @@
 //! ([`Client::share`], [`Client::connect`]); `www/engine.js` stands there.
 
 use super::{Command, Reply};
+use crate::outcome::EngineFacts;
 use js_sys::{Array, ArrayBuffer, Float32Array, Function, Object, Promise, Reflect};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -107,6 +108,7 @@ struct Line {
     /// Keeps the handlers alive as long as their worker.
     handlers: RefCell<Vec<Handler>>,
     on_death: RefCell<Option<Rc<dyn Fn()>>>,
+    on_engine: RefCell<Option<Rc<dyn Fn(EngineFacts)>>>,
 }
 
 /// A worker to call. Clones share it.
@@ -174,6 +176,11 @@ impl Client {
         port.set_onmessage(Some(hear.as_ref().unchecked_ref()));
         *self.0.handlers.borrow_mut() = vec![hear];
         *self.0.engine.borrow_mut() = Some(Engine::Shared(port));
+    /// Sets what is told when another engine computes than before, or when more of it was checked.
+    pub fn on_engine(&self, tell: impl Fn(EngineFacts) + 'static) {
+        *self.0.on_engine.borrow_mut() = Some(Rc::new(tell));
+    }
+
     }
 
     /// Hears what the engine says.
@@ -234,6 +241,10 @@ impl Client {
             return;
         }
         let waiting = self.0.waiting.borrow_mut().remove(&id);
+            Ok(Reply::Engine { engine }) if id == 0 => {
+                let tell = self.0.on_engine.borrow().clone();
+                return tell.into_iter().for_each(|tell| tell(engine.clone()));
+            }
         if let Some(waiting) = waiting {
             let _ = waiting.resolve.call1(&JsValue::UNDEFINED, message);
         }

@@ -12,7 +12,7 @@ pub mod server;
 
 use crate::experiment::{Chip, Experiment, Head};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Scores, Token};
+use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Scores, Token, Verification};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks of the worker.
@@ -116,6 +116,8 @@ pub enum Reply {
         /// What computes.
         engine: EngineFacts,
         /// What was loaded.
+    /// Compares the newest run with the definition on the processor.
+    Verify,
         model: ModelFacts,
     },
     /// Answer to [`Command::Run`]; buffers hold each pane's arrays in the order of `arrays`.
@@ -178,7 +180,17 @@ pub enum Reply {
         /// One line per law.
         laws: Vec<LawReport>,
     },
-    /// Bytes of the model that have arrived; not the final reply.
+    /// Answer to [`Command::Verify`].
+    Verified {
+        /// What was found.
+        verification: Verification,
+    },
+    /// What computes has changed or checked more of itself; sent with id 0 whenever it has.
+    Engine {
+        /// What computes now.
+        engine: EngineFacts,
+    },
+    /// Bytes of the model that have arrived, or passes of an analysis that are done; not the final reply.
     Progress {
         /// Bytes so far.
         bytes: usize,

@@ -1,8 +1,9 @@
 //! Worker side of the protocol: a queue of commands, one at a time, latest wins.
 //!
 //! Messages are heard between forward passes, since a pass never waits. A newer [`Command::Run`] answers an older one
-//! that waits with `superseded` and stops one that runs before its next pane; head-role probes step aside for a run and
-//! start over after it. A panic is told to the page as a [`Reply::Failed`] with id 0, and the page restarts the worker.
+//! that waits with `superseded` and stops one that runs before its next pane; head-role probes and analyses step aside for a
+//! run and start over after it. A newer question of an instrument, or [`Command::Stop`], ends an older one for good. A panic
+//! is told to the page as a [`Reply::Failed`] with id 0, and the page restarts the worker.
 
 mod blobs;
 mod browser;
@@ -36,6 +37,11 @@ struct Server {
     queue: RefCell<VecDeque<Waiting>>,
     busy: Cell<bool>,
     engine: RefCell<Option<Engine>>,
+    /// What the page knows of it.
+    told: RefCell<Option<EngineFacts>>,
+    /// The instrument that is being asked, of which pane, and how many questions were given up so far.
+    asked: RefCell<Option<(String, usize)>>,
+    given_up: Cell<u64>,
     /// Continuations under way, by pane.
     continuations: RefCell<BTreeMap<usize, Generation>>,
 }
@@ -54,6 +60,9 @@ pub fn start() {
         queue: RefCell::default(),
         busy: Cell::new(false),
         engine: RefCell::new(None),
+        told: RefCell::new(None),
+        asked: RefCell::default(),
+        given_up: Cell::new(0),
         continuations: RefCell::default(),
     });
     let hear = server.clone();
@@ -183,6 +192,7 @@ impl Server {
         let newer_run = async || {
             TimeoutFuture::new(0).await;
             self.queue.borrow().iter().any(|waiting| matches!(waiting.command, Command::Run { .. }))
+        self.tell_changes(engine.as_ref(), command);
         };
         match command {
             Command::Run { experiment } => {
@@ -236,7 +246,12 @@ impl Server {
                 self.continuations.borrow_mut().insert(*pane, continuation);
                 Ok((reply, Vec::new()))
             }
-            Command::Open { .. } | Command::OpenFiles { .. } | Command::Judge { .. } | Command::Laws { .. } => Err(Error::Internal("a command went astray".into())),
+            Command::Verify => Ok((Reply::Verified { verification: engine.verify(newer_run).await? }, Vec::new())),
+            Command::Open { .. }
+            | Command::OpenFiles { .. }
+            | Command::Judge { .. }
+            | Command::Laws { .. }
+            | Command::Stop => Err(Error::Internal("a command went astray".into())),
         }
     }
 

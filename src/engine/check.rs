@@ -84,3 +84,35 @@ impl Reference {
         Ok((0..self.tokens.len()).flat_map(pick).map(value).collect())
     }
 }
+
+/// Largest difference between the reference and the logits of a continuation that is given the second half of its tokens
+/// one by one, at the last position; the largest number where the next token is not the likeliest one.
+///
+/// # Errors
+/// Those of the device.
+#[cfg(feature = "gpu")]
+pub(super) async fn decoding(reference: &Reference, model: &crate::gpu::GpuModel) -> Result<f32> {
+    use crate::model::sample::{Sampler, Sampling};
+    let tokens = &reference.tokens;
+    let before = tokens.len().div_ceil(2);
+    let mut decode = model.decode(Stack::new("a", &[])?, 0).await?;
+    decode.read(tokens, before, &Sampler::new(Sampling::default())?).await?;
+    // Those that are given, and one that is drawn.
+    let mut drawn = Vec::new();
+    while before + drawn.len() <= tokens.len() {
+        let burst = decode.burst(tokens.len() + 1 - before - drawn.len()).await?;
+        drawn.extend(burst.tokens);
+        if burst.done.is_some() {
+            break;
+        }
+    }
+    let logits = decode.logits().await?;
+    let expected = reference.logits.len().checked_sub(reference.ids.len()).and_then(|row| reference.logits.get(row..));
+    let came = reference.ids.iter().map(|id| logits.get(*id as usize).copied().unwrap_or(f32::NAN));
+    let differences = came.zip(expected.unwrap_or(&[])).map(|(came, expected)| (came - expected).abs());
+    let worst = differences.fold(0.0, |worst, next| if next.is_finite() { f32::max(worst, next) } else { f32::MAX });
+    // A document may end here; then there is no token to look at.
+    let likeliest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let chosen = drawn.get(tokens.len() - before).and_then(|id| logits.get(*id as usize));
+    Ok(if chosen.is_none_or(|logit| *logit == likeliest) { worst } else { f32::MAX })
+}

@@ -11,15 +11,15 @@
 //!
 //! A [`Generation`] does not borrow the engine, so a worker keeps both and drives it between messages: *stop* is to ask for
 //! no further burst, *step* is to ask for a burst of one. What a burst has computed is never lost: the next one goes on
-//! behind it, on the GPU from its cache, on the processor from its own. When the GPU fails, the processor reads the tokens
-//! so far and goes on; since a draw depends on seed and position alone, the continuation is the same.
+//! behind it, on the GPU from its cache, on the processor from its own. When the GPU fails, a new device or the processor
+//! reads the tokens so far and goes on; since a draw depends on seed and position alone, the continuation is the same.
 
 #[cfg(feature = "gpu")]
 use super::runner::is_failure;
-use super::{Engine, Forward, Request};
+use super::{Engine, Request};
 #[cfg(feature = "gpu")]
 use crate::gpu::decode::{Decode, Done, Drawn};
-use crate::hook::{HookPoint, Selection, Site};
+use crate::hook::Selection;
 use crate::mechanism::Stack;
 use crate::model::Seen;
 use crate::model::sample::{Sampler, Sampling};
@@ -151,7 +151,7 @@ impl Engine {
         let millis = || start.elapsed().as_secs_f32() * 1e3;
         let first = generation.tokens.len();
         #[cfg(feature = "gpu")]
-        if generation.end.is_none() && most > 0 {
+        while generation.on_gpu() && generation.end.is_none() && generation.tokens.len() == first && most > 0 {
             self.burst_on_gpu(generation, most).await?;
         }
         while matches!(generation.on, On::Processor(..))
@@ -170,21 +170,21 @@ impl Engine {
     /// The GPU with the prompt in its cache; `None` where there is none, where it has just failed, and where the stack
     /// decodes on the processor only.
     #[cfg(feature = "gpu")]
-    async fn on_gpu(&mut self, stack: &Stack, seed: u64, sampler: &Sampler, prompt: &[u32]) -> Result<Option<On>> {
-        let Some(gpu) = &self.runner.gpu else { return Ok(None) };
-        let begun = async {
-            let mut decode = gpu.decode(stack.clone(), seed).await?;
-            decode.read(prompt, prompt.len(), sampler).await?;
-            Ok(Some(On::Gpu(Box::new(decode), 1)))
-        };
-        match begun.await {
-            Err(Error::Unsupported { .. }) => Ok(None),
-            Err(error) if is_failure(&error) => {
-                self.runner.give_up(&error);
-                Ok(None)
+    async fn on_gpu(&mut self, stack: &Stack, seed: u64, sampler: &Sampler, tokens: &[u32]) -> Result<Option<On>> {
+        self.runner.trust(stack).await?;
+        while let Some(gpu) = &self.runner.gpu {
+            let begun = async {
+                let mut decode = gpu.decode(stack.clone(), seed).await?;
+                decode.read(tokens, tokens.len(), sampler).await?;
+                Ok(Some(On::Gpu(Box::new(decode), 1)))
+            };
+            match begun.await {
+                Err(Error::Unsupported { .. }) => break,
+                Err(error) if is_failure(&error) => self.runner.recover(&error).await?,
+                begun => return begun,
             }
-            begun => begun,
         }
+        Ok(None)
     }
 
     /// This build has no GPU engine.
@@ -193,7 +193,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// One burst on the GPU. When the GPU fails, or its numbers do, the processor stands ready afterwards.
+    /// One burst on the GPU. When the GPU fails, or its numbers do, a new device or the processor stands ready afterwards.
     #[cfg(feature = "gpu")]
     async fn burst_on_gpu(&mut self, generation: &mut Generation, most: usize) -> Result<()> {
         let Generation { stack, seed, tokens, end, on, .. } = generation;
@@ -224,8 +224,12 @@ impl Engine {
             Err(error) if is_failure(&error) => error,
             Err(error) => return Err(error),
         };
-        self.runner.give_up(&error);
-        *on = On::Processor(Box::default(), None);
+        self.runner.recover(&error).await?;
+        // What was drawn is read again; draws depend on seed and position alone, so the text goes on as it would have.
+        let (stack, tokens, seed) = (generation.stack.clone(), generation.tokens.clone(), generation.seed);
+        let sampler = generation.sampler.clone();
+        let on = self.on_gpu(&stack, seed, &sampler, &tokens).await?;
+        generation.on = on.unwrap_or_else(|| On::Processor(Box::default(), None));
         Ok(())
     }
 
@@ -266,14 +270,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Gpu`] when they are finite on the processor, so that the GPU alone is wrong.
     async fn not_finite(&mut self, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<Error> {
-        let wants = Selection::sites(&[Site::ResidPre, Site::ResidPost, Site::Logits]);
-        let captures = self.runner.cpu.forward(Request { tokens, stack, seed, wants }).await?.captures;
-        let after = |layer| HookPoint::new(layer, Site::ResidPost);
-        let points = [HookPoint::new(0, Site::ResidPre)].into_iter().chain((0..self.config.layers).map(after));
-        let infinite = |at: &HookPoint| {
-            captures.values.get(at).is_some_and(|array| array.data.iter().any(|value| !value.is_finite()))
-        };
-        match points.chain([HookPoint::new(0, Site::Logits)]).find(infinite) {
+        let request = Request { tokens, stack, seed, wants: Selection::default() };
+        match self.runner.first_not_finite(request).await? {
             Some(at) => {
                 let problem = format!("is the first that is not finite, {} tokens in; generation stops", tokens.len());
                 Ok(Error::Tensor { file: "model".into(), tensor: at.to_string(), problem })

@@ -53,11 +53,15 @@ pub struct Engine {
     facts: EngineFacts,
     model: ModelFacts,
     /// What the last answer was about.
-    last: Option<Plan>,
+    pub(super) last: Option<Plan>,
     /// The panes of the last answer; a stopped run may have left newer ones beside them.
     ran: Vec<Ran>,
     /// What the plain model does on probes, once something wanted to know.
     pub(super) probed: Option<Probed>,
+    /// Passes that instruments start again from.
+    pub(super) kept: Vec<super::analyse::Kept>,
+    /// Final norm and vocabulary head, once a lens wanted them.
+    pub(super) readout: Option<std::sync::Arc<crate::lens::readout::Readout>>,
     /// The same weights with a longer context, once a quote wanted it.
     pub(super) long: Option<Box<Engine>>,
 }
@@ -71,15 +75,16 @@ impl Engine {
         let Loaded { config, weights, tokenizer, facts: model, self_check } = loaded;
         let reference = self_check.map(|bytes| Reference::read(SELF_CHECK, &bytes, &config)).transpose()?;
         let mut runner = Runner::cpu(CpuModel::new(&config, &weights)?);
+        (runner.reference, runner.forced) = (reference, choice == Choice::Gpu);
         let grams = OutputGrams::new(&config, &weights)?;
         let gpu = match choice {
             Choice::Cpu => Err("the processor was chosen".into()),
-            Choice::Auto | Choice::Gpu => gpu(&config, &weights, &mut runner, reference.as_ref(), choice).await,
+            Choice::Auto | Choice::Gpu => gpu(&config, &weights, &mut runner, choice).await,
         };
         let facts = match gpu {
             Ok(facts) => facts,
             Err(problem) if choice == Choice::Gpu => return Err(Error::Gpu { problem }),
-            Err(reason) => processor(&mut runner, reference.as_ref(), reason).await?,
+            Err(reason) => processor(&mut runner, reason).await?,
         };
         Ok(Self {
             runner,
@@ -91,6 +96,8 @@ impl Engine {
             last: None,
             ran: Vec::new(),
             probed: None,
+            kept: Vec::new(),
+            readout: None,
             long: None,
         })
     }
@@ -105,16 +112,23 @@ impl Engine {
         Self::new(crate::model::load(&id, &files)?, choice).await
     }
 
-    /// What computes now: after a failure of the GPU, the processor.
+    /// What computes now, with everything that was checked and went wrong: after a failure of the GPU, the processor.
     pub fn facts(&self) -> EngineFacts {
-        match &self.runner.failed {
+        let runner = &self.runner;
+        let mut facts = match &runner.failed {
             None => self.facts.clone(),
-            Some(problem) => EngineFacts {
-                adapter: "burn flex".into(),
-                reason: format!("{} stopped ({problem}); reload to try it again", self.facts.adapter),
-                ..EngineFacts::default()
-            },
+            Some(problem) => {
+                let reason = format!("{} stopped ({problem}); reload to try it again", self.facts.adapter);
+                EngineFacts { reason, ..EngineFacts::processor() }
+            }
+        };
+        facts.self_check = runner.checks.iter().find(|check| check.part == "model").map(|check| check.deviation);
+        (facts.checks, facts.incidents) = (runner.checks.clone(), runner.incidents.clone());
+        facts.generation = runner.generation;
+        if facts.tier == Tier::Cpu && facts.self_check_passed() == Some(false) {
+            facts.reason += "; the self-check failed: the model's files do not belong together or are damaged";
         }
+        facts
     }
 
     /// Takes over what the surroundings know better: the name of the adapter in use, or why there is none.
@@ -313,56 +327,60 @@ impl Forward for Engine {
 }
 
 /// The facts of the processor, its self-check done; `reason` says why no GPU computes.
-async fn processor(runner: &mut Runner, reference: Option<&Reference>, reason: String) -> Result<EngineFacts> {
-    let self_check = match reference {
-        Some(reference) => Some(reference.deviation(&mut runner.cpu).await?),
-        None => None,
-    };
-    let mut facts = EngineFacts { tier: Tier::Cpu, adapter: "burn flex".into(), software: false, reason, self_check };
-    if facts.self_check_passed() == Some(false) {
-        facts.reason += "; the self-check failed: the model's files do not belong together or are damaged";
-    }
-    Ok(facts)
+async fn processor(runner: &mut Runner, reason: String) -> Result<EngineFacts> {
+    runner.checks = runner.check_cpu().await?;
+    Ok(EngineFacts { reason, ..EngineFacts::processor() })
 }
 
 /// Puts the GPU engine into `runner` and says what it is, or why the processor computes instead.
 ///
 /// A software adapter is slower than the processor's own SIMD, so `auto` leaves it; a GPU whose numbers differ is never
-/// used unless it is forced, and then the check shows it.
+/// used unless it is forced, and then the check shows it. A device that is lost meanwhile is asked for once more.
 #[cfg(feature = "gpu")]
 async fn gpu(
     config: &Config,
     weights: &Weights,
     runner: &mut Runner,
-    reference: Option<&Reference>,
     choice: Choice,
 ) -> std::result::Result<EngineFacts, String> {
+    use super::recover::words;
     use crate::gpu::{Device, GpuModel};
-    use crate::outcome::SELF_CHECK_ALLOWED;
-    let words = |error: Error| match error {
-        Error::Gpu { problem } => problem,
-        error => error.to_string(),
-    };
-    let device = Device::open().await.map_err(words)?;
-    let (adapter, software, tier) = (device.adapter.clone(), device.software, device.tier);
-    if software && choice == Choice::Auto {
-        return Err(format!("there is only a software GPU ({adapter}), slower than the processor itself"));
-    }
-    let mut model = GpuModel::new(std::rc::Rc::new(device), config, weights).await.map_err(words)?;
-    let made;
-    let reference = match reference {
-        Some(reference) => reference,
-        None => {
-            made = Reference::new(&mut runner.cpu, config).await.map_err(words)?;
-            &made
+    let mut tries = 2;
+    loop {
+        tries -= 1;
+        let device = std::rc::Rc::new(Device::open().await.map_err(|error| words(&error))?);
+        let (adapter, software, tier) = (device.adapter.clone(), device.software, device.tier);
+        if software && choice == Choice::Auto {
+            return Err(format!("there is only a software GPU ({adapter}), slower than the processor itself"));
         }
-    };
-    let deviation = reference.deviation(&mut model).await.map_err(words)?;
-    if deviation > SELF_CHECK_ALLOWED && choice == Choice::Auto {
-        return Err(format!("{adapter} failed the self-check: its logits differ by {deviation:.1e}"));
+        let checked = async {
+            let mut model = GpuModel::new(device.clone(), config, weights).await?;
+            let checks = runner.check_gpu(&mut model).await?;
+            Result::Ok((model, checks))
+        };
+        let (model, checks) = match checked.await {
+            Ok(checked) => checked,
+            Err(error) => match device.loss().await {
+                Some(lost) if tries > 0 => {
+                    runner.incidents.push(format!("{adapter} was lost while the model was uploaded ({lost})"));
+                    continue;
+                }
+                _ => {
+                    device.close();
+                    return Err(words(&error));
+                }
+            },
+        };
+        if let (Some(check), Choice::Auto) = (checks.iter().find(|check| !check.passed()), choice) {
+            device.close();
+            let part = if check.part == "model" { "logits" } else { "decoding" };
+            return Err(format!("{adapter} failed the self-check: its {part} differ by {:.1e}", check.deviation));
+        }
+        runner.gpu = Some(Box::new(model));
+        runner.checks = checks;
+        let backend = device.backend.into();
+        return Ok(EngineFacts { tier, adapter, backend, software, ..EngineFacts::default() });
     }
-    runner.gpu = Some(Box::new(model));
-    Ok(EngineFacts { tier, adapter, software, reason: String::new(), self_check: Some(deviation) })
 }
 
 /// Why the processor computes instead of a GPU.
@@ -371,7 +389,6 @@ async fn gpu(
     _config: &Config,
     _weights: &Weights,
     _runner: &mut Runner,
-    _reference: Option<&Reference>,
     _choice: Choice,
 ) -> std::result::Result<EngineFacts, String> {
     Err("this build has no GPU engine".into())

@@ -57,7 +57,9 @@ impl Ran {
         }
         let millis = start.elapsed().as_secs_f32() * 1e3;
         if pass.logits.data.iter().any(|logit| !logit.is_finite()) {
-            let problem = "its numbers grew beyond what f32 holds; move a control back".into();
+            let at = runner.first_not_finite(request()).await?;
+            let at = at.map_or("logits".to_string(), |at| at.to_string());
+            let problem = format!("{at} is the first that is not finite; move a control back");
             return Err(Error::Stack { pane: pane.into(), problem });
         }
 

@@ -68,7 +68,9 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
     uploads.extend(turns.map(|turns| (TURNS.into(), bits(&turns))));
 
     let mut ready = Ready::new(device, &plan, &Buffers::new()).await?;
-    let mut values = ready.run(device, &plan, &uploads).await?.into_iter();
+    let values = ready.run(device, &plan, &uploads).await;
+    ready.destroy();
+    let mut values = values?.into_iter();
     let mut next = || values.next().unwrap_or_default();
     let (mut maps, z) = (next(), next());
     let mut pattern = maps.split_off(pairs.min(maps.len()));

@@ -4,9 +4,10 @@
 //! and the loss of the device, is recorded and reported by the next call. Limits are asked for as min(adapter, need), so a
 //! device is got wherever an adapter is, and a plan that needs more is refused by name.
 
+use super::fault::{self, At};
 use super::kernel::Kernel;
 use super::link::{Access, Linked};
-use super::signal::signal;
+use super::signal::{pause, signal};
 use crate::outcome::Tier;
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -18,12 +19,23 @@ use std::sync::{Arc, Mutex};
 /// What is asked of the adapter beyond the WebGPU minimum, where it has it: the largest weight of GPT-2 fits one binding.
 const WANTED_BYTES: u64 = 1 << 30;
 
+/// How long submitted work may take. No submit is made for more than a fraction of a second, so a device that takes longer
+/// hangs; a software one computes on the processor, and is only slow.
+const ANSWER_MILLIS: u32 = 15_000;
+const SOFTWARE_ANSWER_MILLIS: u32 = 180_000;
+
+/// A browser tells that a device was lost a moment after whatever fails of it.
+const LOSS_MILLIS: u32 = 10;
+const LOSS_LOOKS: usize = 5;
+
 /// A GPU, ready to run kernels.
 pub struct Device {
     device: wgpu::Device,
     queue: wgpu::Queue,
     /// Adapter name.
     pub adapter: String,
+    /// How it is reached: `vulkan`, `metal`, `dx12` or `browser`.
+    pub backend: &'static str,
     /// Whether the adapter is software, so that its speed says nothing.
     pub software: bool,
     /// How well it is supported.
@@ -58,6 +70,9 @@ impl Device {
     /// # Errors
     /// [`Error::Gpu`] saying which step refused: no API or no adapter, limits, the device itself.
     pub async fn open() -> Result<Self> {
+        if fault::closed() {
+            return Err(gpu(NO_ADAPTER));
+        }
         let mut description = wgpu::InstanceDescriptor::new_without_display_handle();
         description.backends = wgpu::Backends::PRIMARY;
         let instance = wgpu::Instance::new(description);
@@ -88,7 +103,8 @@ impl Device {
         });
         Ok(Self {
             adapter: name(&info),
-            software: info.device_type == wgpu::DeviceType::Cpu,
+            backend: backend(info.backend),
+            software: info.device_type == wgpu::DeviceType::Cpu && !fault::hardware(),
             tier: if f16 { Tier::WebGpuF16 } else { Tier::WebGpu },
             device,
             queue,
@@ -100,6 +116,19 @@ impl Device {
     /// Why the device can no longer be used, when it was lost; a new one must be opened and weights uploaded again.
     pub fn lost(&self) -> Option<String> {
         self.trouble.lock().ok().and_then(|trouble| trouble.lost.clone())
+    }
+
+    /// The same after something failed, once the device has had the time to say so.
+    pub async fn loss(&self) -> Option<String> {
+        for _ in 0..LOSS_LOOKS {
+            if self.lost().is_some() {
+                break;
+            }
+            // Natively a callback runs when the device is polled; whether that fails is not the question.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            pause(LOSS_MILLIS).await;
+        }
+        self.lost()
     }
 
     /// Gives the device back; what is under way fails with a clear error.
@@ -188,10 +217,16 @@ impl Device {
     pub(super) async fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<T>> {
         let (sender, arrival) = signal();
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| sender.send(result));
+        fault::reached(At::Read, &self.device);
+        let limit = if self.software { SOFTWARE_ANSWER_MILLIS } else { ANSWER_MILLIS };
+        let timeout = Some(std::time::Duration::from_millis(limit.into()));
         // On the web this does nothing and the browser calls back; natively nothing happens without it.
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
-        polled.map_err(|error| gpu(format!("the device did not finish: {error}")))?;
-        let mapped = arrival.await;
+        match self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout }) {
+            Err(wgpu::PollError::Timeout) => return Err(hangs(limit)),
+            Err(error) => return Err(gpu(format!("the device did not finish: {error}"))),
+            Ok(_) => {}
+        }
+        let Some(mapped) = arrival.within(limit).await else { return Err(hangs(limit)) };
         self.check()?;
         mapped
             .ok_or_else(|| gpu("the device was lost while it computed"))?
@@ -204,6 +239,11 @@ impl Device {
         self.check()?;
         Ok(values)
     }
+}
+
+/// What does not come back by itself.
+fn hangs(limit: u32) -> Error {
+    gpu(format!("the GPU did not answer within {} s, so it is taken to hang; update its driver", limit / 1000))
 }
 
 const NO_ADAPTER: &str = "no adapter; the system has no Vulkan, Metal or D3D12 driver that is fit for it";
@@ -244,6 +284,17 @@ fn name(info: &wgpu::AdapterInfo) -> String {
     if name.is_empty() { format!("{:?}", info.backend) } else { name.clone() }
 }
 
+fn backend(backend: wgpu::Backend) -> &'static str {
+    match backend {
+        wgpu::Backend::Vulkan => "vulkan",
+        wgpu::Backend::Metal => "metal",
+        wgpu::Backend::Dx12 => "dx12",
+        wgpu::Backend::Gl => "gl",
+        wgpu::Backend::BrowserWebGpu => "browser",
+        wgpu::Backend::Noop => "noop",
+    }
+}
+
 fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
     let ty = match access {
         Access::Uniform => wgpu::BufferBindingType::Uniform,
@@ -263,7 +314,7 @@ fn build(
     id: &str,
     linked: &Linked,
 ) -> (wgpu::ShaderModule, wgpu::BindGroupLayout, wgpu::ComputePipeline) {
-    let source = wgpu::ShaderSource::Wgsl(linked.text.as_str().into());
+    let source = wgpu::ShaderSource::Wgsl(fault::text(&linked.text));
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
     let entries: Vec<_> = (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
     let layout =

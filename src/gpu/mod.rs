@@ -8,6 +8,7 @@
 //! | [`mod@apply`] | the attention step alone |
 //! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
 //! | [`mod@decode`] | continuing a prompt token by token |
+//! | [`fault`] | what tests do to a device |
 //! | [`ceiling`] | what the device can do at most |
 //! | [`parity`] | every mechanism's two twins compared |
 
@@ -16,6 +17,7 @@ mod attend;
 pub mod ceiling;
 pub mod decode;
 pub mod device;
+pub mod fault;
 pub mod kernel;
 pub mod layers;
 pub mod link;
@@ -32,3 +34,4 @@ pub use apply::apply;
 pub use decode::Decode;
 pub use device::Device;
 pub use model::{GpuModel, HeadRows};
+pub(crate) use signal::pause;

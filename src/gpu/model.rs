@@ -183,7 +183,9 @@ impl GpuModel {
             Some(kept) => Ready::new(&self.device, &plan, kept.ready.buffers()).await?,
             None => return Err(Error::Internal("a pass left no buffers".into())),
         };
-        let mut maps = ready.run(&self.device, &plan, &uploads).await?.into_iter().next().unwrap_or_default();
+        let maps = ready.run(&self.device, &plan, &uploads).await;
+        ready.destroy();
+        let mut maps = maps?.into_iter().next().unwrap_or_default();
         let mut pattern = maps.split_off((n * n).min(maps.len()));
         let slots = pattern.split_off((n * n).min(pattern.len()));
         Ok(HeadRows {
@@ -262,14 +264,10 @@ impl GpuModel {
         kept.last = Some(Inputs::of(request));
         self.kept.push(kept);
         if self.kept.len() > KEPT {
-            self.kept.remove(0);
+            self.kept.remove(0).ready.destroy();
         }
         let mut values = values.into_iter();
         let logits = Array::new([tokens, self.config.vocabulary], values.next().unwrap_or_default())?;
-        if let Some(index) = logits.data.iter().position(|value| !value.is_finite()) {
-            let problem = format!("this device computed {} as logit {index}; use the CPU engine", logits.data[index]);
-            return Err(Error::Gpu { problem });
-        }
         let mut captures = ActivationCache::new(request.wants.clone());
         let mut recorded = BTreeMap::new();
         for ((at, shape), data) in now.captures.into_iter().zip(values) {
@@ -278,6 +276,14 @@ impl GpuModel {
         }
         captures.values = recorded;
         Ok(Pass { logits, captures })
+    }
+}
+
+impl Drop for GpuModel {
+    /// A browser gives memory back when it is told to, and else when it likes.
+    fn drop(&mut self) {
+        self.kept.iter().for_each(|kept| kept.ready.destroy());
+        self.resident.values().for_each(wgpu::Buffer::destroy);
     }
 }
 

@@ -8,10 +8,10 @@
 use super::apply::apply;
 use super::device::Device;
 use crate::Result;
+use crate::engine::fixture::given;
 use crate::hook::Array;
-use crate::mechanism::{Fill, MASKED, Mechanism, Placed, Stack, Tolerance};
-use crate::model::attention::{normal, uniform};
-use crate::model::step::{self, Applied, Given};
+use crate::mechanism::{MASKED, Mechanism, Placed, Stack, Tolerance};
+use crate::model::step::{self, Applied};
 use crate::spec::{Domain, Param, Value};
 
 /// What a comparison found.
@@ -104,7 +104,7 @@ async fn compare(
     tolerance: Tolerance,
     report: &mut ParityReport,
 ) -> Result<()> {
-    let given = given(stack, case);
+    let given = given(stack, case.sizes, case.loudness);
     let (came, reference) = (apply(device, stack, &given).await?, step::apply(stack, &given)?);
     report.cases += 1;
     for (name, came, reference) in tensors(&came, &reference) {
@@ -133,7 +133,7 @@ fn scores_excess(tolerance: &Tolerance, came: &[f32], reference: &[f32]) -> f32 
 /// true: everything is finite, and rows sum to what the twin's rows sum to.
 async fn poison(device: &Device, stack: &Stack, report: &mut ParityReport) -> Result<()> {
     let case = Case { sizes: EVERYWHERE.sizes, loudness: POISON };
-    let given = given(stack, &case);
+    let given = given(stack, case.sizes, case.loudness);
     let (came, reference) = (apply(device, stack, &given).await?, step::apply(stack, &given)?);
     report.cases += 1;
     let finite = [Some(&came.z), Some(&came.pattern), Some(&came.scores), came.slot.as_ref()];
@@ -158,36 +158,6 @@ fn tensors<'a>(came: &'a Applied, reference: &'a Applied) -> [(&'static str, Opt
         ("slot", came.slot.as_ref(), reference.slot.as_ref()),
         ("z", Some(&came.z), Some(&reference.z)),
     ]
-}
-
-/// Seeded tensors of a case; inputs nobody learned are noise here, so that they matter.
-fn given(stack: &Stack, case: &Case) -> Given {
-    let [batch, heads, kv_heads, queries, before, width] = case.sizes;
-    let keys = before + queries;
-    let noise = |name: &str, shape: [usize; 4], deviation: f32| {
-        let count = shape.iter().product();
-        Array { shape: shape.into(), data: normal(count, deviation, name, keys, 1) }
-    };
-    let input = |(_, input): (&Placed, &crate::mechanism::Input)| {
-        let shape = input.shape(heads, kv_heads, width);
-        let (count, name) = (shape.iter().product(), input.name);
-        // Even noise stays even: it stands for choices, not for vectors.
-        let data = match input.fill {
-            Fill::Uniform | Fill::Measured(_) => uniform(count, name, keys, 1),
-            _ => normal(count, 1.0, name, keys, 1),
-        };
-        Array { shape, data }
-    };
-    Given {
-        q: noise("parity.q", [batch, heads, queries, width], case.loudness),
-        k: noise("parity.k", [batch, kv_heads, keys, width], 1.0),
-        v: noise("parity.v", [batch, kv_heads, keys, width], 1.0),
-        scale: 1.0 / (width as f32).sqrt(),
-        first_query: before,
-        layer: 1,
-        layers: 4,
-        inputs: stack.inputs().map(input).collect(),
-    }
 }
 
 /// Defaults, every corner alone, and each word of a choice with every other corner.

@@ -1,6 +1,7 @@
 //! Running plans: buffers and bind groups that are kept, one encoder, one compute pass, one submit, one readback.
 
 use super::device::{Compiled, Device};
+use super::fault::{self, At};
 use super::plan::{Plan, Read, Step};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -8,6 +9,10 @@ use std::rc::Rc;
 
 /// Buffers by name.
 pub(super) type Buffers = HashMap<String, wgpu::Buffer>;
+
+/// Workgroups of one submit. One of a product makes a few million multiplications, so that this is a few hundredths of a
+/// second on a small GPU; the prompts of small models fit one submit.
+const MOST_WORK: u64 = 8192;
 
 /// Uniform offsets must be multiples of this on every device.
 const SLOT_BYTES: usize = 256;
@@ -126,6 +131,7 @@ impl Ready {
             drop(pass);
             self.copy(&mut encoder, reads, staging);
             queue.submit([encoder.finish()]);
+            fault::reached(At::Submit, device);
         })
     }
 
@@ -168,16 +174,24 @@ impl Ready {
                         queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
                     }
                 }
-                let mut encoder = device.create_command_encoder(&Default::default());
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                for (step, (compiled, group)) in plan.steps.iter().zip(&this.steps) {
-                    pass.set_pipeline(&compiled.pipeline);
-                    pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                let parts = parts(plan.steps.iter().map(|step| step.groups));
+                let last = parts.len() - 1;
+                for (index, part) in parts.into_iter().enumerate() {
+                    let mut encoder = device.create_command_encoder(&Default::default());
+                    let mut pass = encoder.begin_compute_pass(&Default::default());
+                    for (step, (compiled, group)) in plan.steps.iter().zip(&this.steps).take(part.end).skip(part.start)
+                    {
+                        pass.set_pipeline(&compiled.pipeline);
+                        pass.set_bind_group(0, group, &[]);
+                        pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                    }
+                    drop(pass);
+                    if index == last {
+                        this.copy(&mut encoder, &plan.reads, &staging);
+                    }
+                    queue.submit([encoder.finish()]);
+                    fault::reached(At::Submit, device);
                 }
-                drop(pass);
-                this.copy(&mut encoder, &plan.reads, &staging);
-                queue.submit([encoder.finish()]);
                 staging
             })
             .await?;
@@ -209,6 +223,24 @@ impl Ready {
     }
 }
 
+/// Steps that are submitted together, at least one part. A system takes a GPU away from whoever keeps it for a second or
+/// two, and draws nothing meanwhile, so a long pass is handed over in parts.
+fn parts(groups: impl Iterator<Item = [u32; 3]>) -> Vec<std::ops::Range<usize>> {
+    let (mut parts, mut work) = (vec![0..0], 0);
+    for (index, groups) in groups.enumerate() {
+        let more = groups.iter().map(|count| u64::from(*count)).product::<u64>();
+        if work > 0 && work + more > MOST_WORK {
+            parts.push(index..index);
+            work = 0;
+        }
+        work += more;
+        if let Some(part) = parts.last_mut() {
+            part.end = index + 1;
+        }
+    }
+    parts
+}
+
 fn shape_word(step: &Step, member: &str) -> Result<u32> {
     let found = step.shape.iter().find(|(name, _)| *name == member);
     found.map(|(_, word)| word.0).ok_or_else(|| Error::Internal(format!("{} is not told {member}", step.kernel.name)))
@@ -223,6 +255,7 @@ pub(super) async fn upload(device: &Device, arrays: &BTreeMap<String, Vec<u32>>)
         let make = |(name, values): (&String, &Vec<u32>)| {
             let made = buffer(device, name, values.len(), STORAGE);
             queue.write_buffer(&made, 0, bytemuck::cast_slice(values));
+            fault::reached(At::Upload, device);
             (name.clone(), made)
         };
         arrays.iter().map(make).collect()
@@ -251,4 +284,18 @@ fn buffer(device: &wgpu::Device, name: &str, words: usize, usage: wgpu::BufferUs
     // Empty buffers cannot be bound.
     let size = words.max(1) as u64 * 4;
     device.create_buffer(&wgpu::BufferDescriptor { label: Some(name), size, usage, mapped_at_creation: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_pass_is_submitted_in_parts_that_cover_it() {
+        assert_eq!(parts(std::iter::empty()), [0..0]);
+        let small = [[8, 8, 1]; 50];
+        assert_eq!(parts(small.into_iter()), [0..50]);
+        let large = [[64, 64, 1], [64, 64, 1], [1, 1, 1], [200, 200, 1], [1, 1, 1]];
+        assert_eq!(parts(large.into_iter()), [0..2, 2..3, 3..4, 4..5]);
+    }
 }

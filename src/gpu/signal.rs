@@ -42,6 +42,29 @@ impl<T> Drop for Sender<T> {
     }
 }
 
+impl<T> Arrival<T> {
+    /// What is sent, or `None` when that takes longer than so many milliseconds.
+    pub(super) async fn within(mut self, millis: u32) -> Option<Option<T>> {
+        let mut limit = Box::pin(pause(millis));
+        std::future::poll_fn(move |context| {
+            if let Poll::Ready(value) = Pin::new(&mut self).poll(context) {
+                return Poll::Ready(Some(value));
+            }
+            // Natively whoever sends has done so before this waits.
+            if cfg!(target_arch = "wasm32") { limit.as_mut().poll(context).map(|()| None) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+/// Waits so many milliseconds, in the browser without holding anybody up.
+pub(crate) async fn pause(millis: u32) {
+    #[cfg(target_arch = "wasm32")]
+    gloo::timers::future::TimeoutFuture::new(millis).await;
+    #[cfg(not(target_arch = "wasm32"))]
+    std::thread::sleep(std::time::Duration::from_millis(millis.into()));
+}
+
 impl<T> Future for Arrival<T> {
     type Output = Option<T>;
 

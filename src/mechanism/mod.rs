@@ -219,7 +219,15 @@ impl Tolerance {
     }
 }
 
+/// Stem and version of every file of `src/mechanism`.
+const VERSIONS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mechanism_versions.rs"));
+
 impl Mechanism {
+    /// Version of the definition: eight digits made of the text of both twins, so that it changes when they do.
+    pub fn version(&self) -> &'static str {
+        VERSIONS.iter().find(|(stem, _)| *stem == self.id).map_or("", |(_, version)| version)
+    }
+
     /// The facts, as plain data for page and JSON.
     pub fn entry(&self) -> Entry {
         Entry {

@@ -282,6 +282,7 @@ impl Config {
             context: self.context,
             parameters: self.parameters(),
             file_bytes,
+            sha256: String::new(),
         }
     }
 }

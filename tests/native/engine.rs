@@ -337,46 +337,6 @@ fn the_self_check_notices_a_damaged_weight() {
     );
 }
 
-/// The browser compares itself with this file; see `tests/wasm`.
-#[test]
-fn the_stored_numbers_of_the_tiny_model_are_fresh() {
-    let (config, weights, _) = model();
-    let mut cpu = CpuModel::new(&config, &weights).unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tiny.selfcheck.json");
-    if std::env::var_os("ATTNSCOPE_BLESS").is_some() {
-        let reference = block_on(Reference::new(&mut cpu, &config)).unwrap();
-        std::fs::write(path, serde_json::to_string(&reference).unwrap() + "\n").unwrap();
-    }
-    let stored = Reference::read(path, &std::fs::read(path).unwrap(), &config).unwrap();
-    let deviation = block_on(stored.deviation(&mut cpu)).unwrap();
-    assert!(
-        deviation < 1e-4,
-        "{deviation}; after a change that means to move numbers: ATTNSCOPE_BLESS=1 cargo task test --only engine"
-    );
-}
-
-/// What every visitor's browser compares itself with must be what these weights give here.
-#[test]
-fn shipped_models_carry_their_self_check() {
-    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models");
-    let folders = std::fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path());
-    for folder in folders.filter(|folder| folder.join("config.json").exists()) {
-        let loaded = load("shipped", &Files::read(&folder).unwrap()).unwrap();
-        let mut cpu = CpuModel::new(&loaded.config, &loaded.weights).unwrap();
-        let path = folder.join(SELF_CHECK);
-        if std::env::var_os("ATTNSCOPE_BLESS").is_some() {
-            let reference = block_on(Reference::new(&mut cpu, &loaded.config)).unwrap();
-            std::fs::write(&path, serde_json::to_string(&reference).unwrap() + "\n").unwrap();
-        }
-        let stored = std::fs::read(&path).unwrap_or_else(|problem| {
-            panic!("{}: {problem}; write it: ATTNSCOPE_BLESS=1 cargo task test --only engine", path.display())
-        });
-        let stored = Reference::read(SELF_CHECK, &stored, &loaded.config).unwrap();
-        let deviation = block_on(stored.deviation(&mut cpu)).unwrap();
-        assert!(deviation < 1e-3, "{}: {deviation}; weights and {SELF_CHECK} belong together", folder.display());
-    }
-}
-
 /// Largest difference of two arrays; masked pairs must be the same ones.
 fn deviation(a: &Array, b: &Array) -> f32 {
     assert_eq!(a.shape, b.shape);
@@ -430,16 +390,15 @@ fn a_software_gpu_is_left_to_those_who_ask_for_it() {
 }
 
 #[test]
-fn a_lost_gpu_is_replaced_by_the_processor_in_sight() {
+fn a_lost_gpu_is_opened_again_in_sight() {
     let mut engine = open(&model().2, Choice::Gpu).unwrap();
     let mut experiment = experiment("One day", &[&[]]);
     let before = run(&mut engine, &experiment).unwrap();
     engine.lose_device();
     experiment.prompt = "One day, a girl".into();
     let after = run(&mut engine, &experiment).unwrap();
-    assert!(before.engine.tier > Tier::Cpu);
-    assert_eq!(after.engine.tier, Tier::Cpu);
-    assert!(after.engine.reason.contains(&before.engine.adapter), "{}", after.engine.reason);
+    assert_eq!((after.engine.tier, after.engine.generation), (before.engine.tier, 1));
+    assert!(after.engine.incidents[0].contains(&before.engine.adapter), "{:?}", after.engine.incidents);
     let expected = run(&mut self::engine(), &experiment).unwrap();
     agree(&after.panes[0], &expected.panes[0]);
 }

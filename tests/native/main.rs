@@ -18,3 +18,4 @@ mod shaders;
 mod tidy;
 mod tiny;
 mod train;
+mod trust;

@@ -44,6 +44,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("command", Kind::Native),
     ("gradients", Kind::Native),
     ("train", Kind::Native),
+    ("trust", Kind::Native),
     ("golden", Kind::Native),
     ("fresh", Kind::Native),
     ("wasm", Kind::Wasm),

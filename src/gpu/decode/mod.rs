@@ -160,7 +160,11 @@ impl Decode {
         for first in (0..count).step_by(rows) {
             let plan = plan::chunk(form, first, rows.min(count - first), rows)?;
             self.ready.write(&self.device, "state", 0, &[first as u32])?;
-            ready.run(&self.device, &plan, &BTreeMap::new()).await?;
+            let read = ready.run(&self.device, &plan, &BTreeMap::new()).await;
+            if read.is_err() {
+                ready.destroy();
+            }
+            read?;
         }
         ready.destroy();
         Ok(())
@@ -208,7 +212,9 @@ impl Decode {
         let staging = staging(&self.device, words).await?;
         let read = [Read { buffer: "logits".into(), first: 0, words }];
         self.ready.submit(&self.device, &self.plan, std::iter::empty(), &read, &staging)?;
-        self.device.read(&staging, words as u64 * 4).await
+        let logits = self.device.read(&staging, words as u64 * 4).await;
+        staging.destroy();
+        logits
     }
 }
 

@@ -1,6 +1,7 @@
 //! A folder as a map from file name to bytes.
 
 use crate::{Error, Result};
+use sha2::Digest;
 use std::collections::BTreeMap;
 
 /// The files of a model, by name without folder.
@@ -49,6 +50,15 @@ impl Files {
     /// File names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+
+    /// SHA-256 of all bytes, file behind file in alphabetical order, in hexadecimal digits. [`SELF_CHECK`](super::SELF_CHECK)
+    /// is left out: it says what the other files should compute.
+    pub fn sha256(&self) -> String {
+        let mut hash = sha2::Sha256::new();
+        let files = self.0.iter().filter(|(name, _)| *name != super::SELF_CHECK);
+        files.for_each(|(_, bytes)| hash.update(bytes));
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The name and the files of a model by its path (a folder, or a llama2.c `.bin`), or of a shipped one by its id.

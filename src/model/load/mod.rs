@@ -64,7 +64,8 @@ pub fn load(id: &str, files: &Files) -> Result<Loaded> {
              folder model and tokenizer as .bin",
         ));
     };
-    Ok(Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), ..loaded })
+    let facts = ModelFacts { sha256: files.sha256(), ..loaded.facts };
+    Ok(Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), facts, ..loaded })
 }
 
 /// Sizes of a model from its `config.json`, or from the first bytes of a llama2.c file, before its weights are there;

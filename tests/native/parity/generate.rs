@@ -98,7 +98,7 @@ fn both_engines_sort() {
     }
 }
 
-/// What came before is kept, what follows is computed by the processor, and the draws go on as if nothing had happened.
+/// What came before is kept, what follows is computed on a new device, and the draws go on as if nothing had happened.
 #[test]
 fn a_device_lost_between_bursts_changes_no_token() {
     let [mut gpu, mut cpu] = both(|| load("tiny", &tiny::model().2).expect("it is whole"));
@@ -117,8 +117,7 @@ fn a_device_lost_between_bursts_changes_no_token() {
         block_on(gpu.burst(&mut generation, left.min(6))).expect("it goes on");
     }
     assert_eq!(generation.drawn(), expected);
-    assert_eq!(gpu.facts().tier, Tier::Cpu);
-    assert!(gpu.facts().reason.contains("stopped"), "{}", gpu.facts().reason);
+    assert!(generation.on_gpu() && gpu.facts().generation == 1, "{:?}", gpu.facts());
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn the_layer_where_numbers_end_is_named() {
         block_on(engine.generate(stack(&[]), &[1, 2, 3], Sampling::default(), 0)).expect("the prompt is read");
     let error = block_on(engine.burst(&mut generation, 4)).expect_err("nothing can be drawn");
     assert_eq!(error.code(), "tensor");
-    assert!(error.to_string().contains("blocks.1.hook_resid_post"), "{error}");
+    assert!(error.to_string().contains("blocks.1."), "{error}");
 }
 
 #[test]

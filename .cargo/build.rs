@@ -1,0 +1,59 @@
+//! What a build is called, so that every number says what computed it.
+//!
+//! `ATTNSCOPE_BUILD` is the package's version, and behind a `+` the commit, with `.dirty` where files differ from it; outside
+//! a checkout the version alone. `mechanism_versions.rs` has a version per mechanism, made of the text of its two twins: it
+//! changes when and only when a definition does. Standard library only.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    for watched in ["src", "shaders", "Cargo.toml", ".cargo/build.rs", ".git/HEAD", ".git/logs/HEAD"] {
+        // A path that does not exist would make every build start over.
+        if Path::new(watched).exists() {
+            println!("cargo::rerun-if-changed={watched}");
+        }
+    }
+    let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    let build = commit().map_or(version.clone(), |commit| format!("{version}+{commit}"));
+    println!("cargo::rustc-env=ATTNSCOPE_BUILD={build}");
+    let out = env::var("OUT_DIR").unwrap_or_default();
+    if let Err(problem) = fs::write(Path::new(&out).join("mechanism_versions.rs"), versions()) {
+        println!("cargo::error=the versions of mechanisms cannot be written: {problem}");
+    }
+}
+
+/// The commit of this checkout. A checkout around an unpacked package is not meant, hence the look at `.git`.
+fn commit() -> Option<String> {
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no", "--", "src", "shaders", "Cargo.toml", "Cargo.lock"])?;
+    Some(if changed.is_empty() { commit } else { format!("{commit}.dirty") })
+}
+
+/// `(stem, version)` of every file in `src/mechanism`, as the source of a slice.
+fn versions() -> String {
+    let folder = fs::read_dir("src/mechanism").into_iter().flatten().flatten();
+    let mut stems: Vec<String> =
+        folder.filter_map(|file| file.file_name().to_string_lossy().strip_suffix(".rs").map(str::to_owned)).collect();
+    stems.sort();
+    let mut list = String::from("&[");
+    for stem in stems {
+        let text = [format!("src/mechanism/{stem}.rs"), format!("shaders/mechanism/{stem}.wgsl")];
+        // FNV-1a: a name for a text, not a lock on it.
+        let bytes = text.iter().flat_map(|file| fs::read(file).unwrap_or_default());
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let _ = write!(list, "({stem:?}, \"{:08x}\"), ", (hash >> 32) as u32 ^ hash as u32);
+    }
+    list + "]"
+}
