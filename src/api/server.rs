@@ -14,6 +14,7 @@ use crate::engine::{Choice, Engine, Generation};
 use crate::hook::Array;
 use crate::mechanism;
 use crate::model::{self, Files};
+use crate::outcome::EngineFacts;
 use crate::{Error, Result};
 use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array as List, Float32Array, Object, Reflect};
@@ -159,7 +160,7 @@ impl Server {
                 .await
                 .and_then(|files| Ok((Reply::Judged { model: model::load::facts(model, &files)? }, Vec::new()))),
             command => match &mut engine {
-                Some(engine) => self.ask(engine, command).await,
+                Some(engine) => self.ask(engine, *id, command).await,
                 None => Err(Error::Unknown {
                     what: "model",
                     name: "in this worker".into(),
@@ -196,6 +197,15 @@ impl Server {
         };
         match command {
             Command::Run { experiment } => {
+    /// Tells the page when another engine computes than it was told, or when more of it was checked.
+    fn tell_changes(&self, engine: Option<&Engine>, command: &Command) {
+        let now = engine.map(Engine::facts);
+        let known = self.told.replace(now.clone());
+        let opens = matches!(command, Command::Open { .. } | Command::OpenFiles { .. });
+        if let Some(engine) = now.filter(|now| known.as_ref() != Some(now) && !opens) {
+            self.post(0, &Reply::Engine { engine }, Vec::new());
+        }
+    }
                 let mut outcome = engine.run(experiment, newer_run).await?;
                 let (mut named, mut arrays) = (Vec::new(), Vec::new());
                 for (index, pane) in outcome.panes.iter_mut().enumerate() {

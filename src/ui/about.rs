@@ -4,6 +4,7 @@ use super::format;
 use super::overlay::Dialog;
 use super::store::{EngineState, Store};
 use super::topbar::tier;
+use super::trust::Trust;
 use crate::outcome::{EngineFacts, ModelFacts};
 use crate::shipped::{self, Shipped};
 use leptos::prelude::*;
@@ -54,12 +55,16 @@ fn Models() -> impl IntoView {
     let models = shipped::all().unwrap_or_default().into_iter().map(choice).collect_view();
     view! { <div role="radiogroup" aria-label="Model"><h3>"Shipped models"</h3>{models}</div> }
 }
+                <dt>"Backend"</dt><dd>{engine.backend.clone()}</dd>
+                <dt>"Build"</dt><dd class="mono">{engine.build.clone()}</dd>
 
 #[component]
 fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
-    let check = match engine.self_check {
-        Some(error) => format!("passed; largest deviation from the stored reference {}", format::four(error)),
-        None => "not run".into(),
+    let check = match (engine.self_check, engine.self_check_passed()) {
+        (Some(error), Some(false)) => format!("failed; logits deviate from the stored ones by {}", format::four(error)),
+        (Some(error), _) => format!("passed; logits deviate from the stored ones by {}", format::four(error)),
+        (None, Some(false)) => "failed".into(),
+        (None, _) => "not run: this model has no stored numbers".into(),
     };
     let heads = format!(
         "{} layers × {} heads, {} key–value heads of width {}",
@@ -68,6 +73,7 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
     let (parameters, unit) = format::scaled(model.parameters as f64, "");
     let card = format!("models/{}/card.json", model.id);
     let adapter = if engine.software {
+        <Trust engine=engine.clone()/>
         format!("{} (software: its speed says nothing)", engine.adapter)
     } else {
         engine.adapter.clone()
@@ -90,7 +96,8 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
                 <dt>"Width"</dt><dd>{model.width}", vocabulary "{model.vocabulary}</dd>
                 <dt>"Context"</dt><dd>{model.context}" tokens"</dd>
                 <dt>"Size"</dt><dd>{parameters}" "{unit}" weights, "{format::bytes(model.file_bytes)}</dd>
-                <dt>"Card"</dt><dd><a href=card target="_blank" rel="noopener">"data, licences, training"</a></dd>
+                {(!model.sha256.is_empty()).then(|| view! { <dt>"SHA-256"</dt><dd class="mono hash" data-test="sha256">{model.sha256.clone()}</dd> })}
+                {card}
             </dl>
         </div>
         <p class="cap">"Everything is computed in this tab. No text and no result leaves this device."</p>

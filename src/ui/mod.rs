@@ -45,3 +45,4 @@ pub mod store;
 pub mod tabs;
 pub mod theme;
 pub mod topbar;
+mod trust;

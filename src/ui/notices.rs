@@ -16,6 +16,7 @@ const REST_MILLIS: u32 = 700;
 pub fn Notices() -> impl IntoView {
     let store = Store::here();
     let failure = move || {
+    let dismissed = RwSignal::new(Vec::<String>::new());
         let EngineState::Failed(trouble) = store.engine.get() else { return None };
         Some(view! {
             <div class="notice bad" role="alert" data-test="engine-trouble" data-code=trouble.code>
@@ -41,6 +42,25 @@ pub fn Notices() -> impl IntoView {
         let notices =
             store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.notices.clone()).unwrap_or_default());
         notices.into_iter().map(|text| view! { <div class="notice" data-test="notice"><span class="word">"Note"</span><p>{text}</p></div> }).collect_view()
+    let incidents = move || {
+        let of_engine = store.engine.with(|engine| match engine {
+            EngineState::Ready { engine, .. } => engine.incidents.clone(),
+            _ => Vec::new(),
+        });
+        // The newest is what matters; the dialog about the engine has all of them.
+        let newest = store.incidents.with(|own| own.last().cloned()).into_iter().chain(of_engine.last().cloned());
+        let seen = move |text: &String| !dismissed.with(|dismissed| dismissed.contains(text));
+        let row = |text: String| {
+            let about = text.clone();
+            view! {
+                <div class="notice" role="status" data-test="incident">
+                    <span class="word">"Engine"</span><p>{sentence(text)}</p>
+                    <button class="btn icon ghost" aria-label="Dismiss" on:click=move |_| dismissed.update(|all| all.push(about.clone()))><Glyph icon=Icon::Close/></button>
+                </div>
+            }
+        };
+        newest.filter(seen).map(row).collect_view()
+    };
     };
     let link = move || {
         let dismiss = move |_| store.notices.set(Vec::new());
@@ -54,7 +74,40 @@ pub fn Notices() -> impl IntoView {
         };
         store.notices.get().into_iter().map(row).collect_view()
     };
-    view! { <div class="notices">{failure}{refused}{link}{partial}</div> }
+    view! { <div class="notices">{failure}{refused}{incidents}{link}{partial}</div> }
+}
+
+/// The experiment's model is not in this browser: what it is, and how it comes here. Nothing is fetched unasked.
+#[component]
+fn Absent(message: String) -> impl IntoView {
+    let store = Store::here();
+    let name = store.experiment.with_untracked(|experiment| Name::of(&experiment.model));
+    let load = {
+        let source = name.source.clone();
+        move |_| {
+            store.library.open.set(true);
+            store.fetch_model(source.clone());
+        }
+    };
+    let choose = move |_| store.library.open.set(true);
+    let button = if name.is_local() {
+        view! { <button class="btn" data-test="give-model" on:click=choose>"Give its files"</button> }.into_any()
+    } else {
+        view! { <button class="btn" data-test="load-model" on:click=load>"Fetch it"</button> }.into_any()
+    };
+    view! {
+        <div class="notice" role="alert" data-test="model-absent">
+            <span class="word">"Model"</span><p>{sentence(message)}</p>
+            {button}
+        </div>
+    }
+}
+
+/// The same with a capital letter and a full stop.
+fn sentence(text: String) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
 /// One polite sentence when the engine is ready and when results have come to rest.

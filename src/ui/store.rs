@@ -14,7 +14,7 @@ use crate::api::client::{Client, Trouble};
 use crate::catalogue::{self, Entry};
 use crate::experiment::{Experiment, Head, Pane, View};
 use crate::lens::roles::RoleReport;
-use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome};
+use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Verification};
 use continuing::Continuing;
 use history::History;
 use leptos::prelude::*;
@@ -113,6 +113,8 @@ pub struct Store {
     pub notices: RwSignal<Vec<String>>,
     /// Whether the dark theme is on; ramps are rebuilt when it changes.
     pub dark: RwSignal<bool>,
+    /// What went wrong behind the page and was put right; the engine's own incidents stand in its facts.
+    pub incidents: RwSignal<Vec<String>>,
     heads: RwSignal<BTreeMap<PaneHead, (u64, Fetched<HeadMaps>)>>,
     roles: RwSignal<BTreeMap<usize, (Inputs, Fetched<RoleReport>)>>,
     laws: RwSignal<BTreeMap<String, Fetched<Vec<LawReport>>>>,
@@ -120,6 +122,9 @@ pub struct Store {
     catalogue: StoredValue<Arc<Vec<Entry>>>,
     client: StoredValue<Client, LocalStorage>,
     history: StoredValue<History, LocalStorage>,
+    analyses: RwSignal<BTreeMap<(usize, &'static str), analyses::Entry>>,
+    /// By the number of the run.
+    verified: RwSignal<(u64, Fetched<Verification>)>,
     driver: StoredValue<drive::Driver, LocalStorage>,
 }
 
@@ -145,11 +150,14 @@ impl Store {
             heads: RwSignal::new(BTreeMap::new()),
             roles: RwSignal::new(BTreeMap::new()),
             laws: RwSignal::new(BTreeMap::new()),
+            incidents: RwSignal::default(),
             continuing: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
             client: StoredValue::new_local(super::embed::client()),
             history: StoredValue::new_local(history),
             driver: StoredValue::new_local(drive::Driver::default()),
+            analyses: RwSignal::new(BTreeMap::new()),
+            verified: RwSignal::default(),
         };
         provide_context(store);
         store.follow_history();
@@ -230,3 +238,9 @@ impl Store {
         self.laws.with(|laws| laws.get(id).cloned().unwrap_or_default())
     }
 }
+    /// The run on screen beside the definition, as far as that was asked for with [`Store::verify`].
+    pub fn verification(self) -> Fetched<Verification> {
+        let run = self.run.get();
+        self.verified.with(|(of, fetched)| if *of == run { fetched.clone() } else { Fetched::default() })
+    }
+

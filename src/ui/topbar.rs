@@ -119,13 +119,16 @@ pub fn EngineBadge(
         }
         EngineState::Ready { engine, .. } => {
             let check = match engine.self_check {
-                Some(error) => view! {
-                    <span class="check">"self-check"<span class="err">" "{format::four(error)}</span>" ✓"</span>
+                Some(error) => {
+                    let passed = engine.self_check_passed() != Some(false);
+                    let (class, mark) = if passed { ("check", " ✓") } else { ("check bad", " failed ✗") };
+                    view! { <span class=class>"self-check"<span class="err">" "{format::four(error)}</span>{mark}</span> }.into_any()
                 }
                 .into_any(),
                 None => view! { <span class="check none">"self-check not run"</span> }.into_any(),
             };
-            view! { <span>{tier(&engine)}<span class="adapter">" · "{engine.adapter.clone()}</span></span>{check} }
+            let hash = model.sha256.get(..8).map(|digits| view! { <span class="wide mono" title="SHA-256 of the model's files">{digits.to_owned()}</span> });
+            view! { <span>{tier(&engine)}<span class="adapter">" · "{engine.adapter.clone()}</span></span>{check}{hash} }
                 .into_any()
         }
         EngineState::Failed(_) => view! { <span>"Engine failed"</span> }.into_any(),
@@ -145,6 +148,7 @@ pub fn EngineBadge(
             on:click=move |_| about.set(true)
         ><span class="dot"></span>{content}</button>
     }
+            data-passed=fact(|engine| engine.self_check_passed().map(|passed| passed.to_string())) data-generation=fact(|engine| Some(engine.generation.to_string()))
 }
 
 #[component]

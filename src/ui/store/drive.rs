@@ -5,7 +5,8 @@ use crate::api::client::{Answer, Client, Trouble};
 use crate::api::{Command, Reply};
 use crate::experiment::Head;
 use crate::hook::Array;
-use crate::outcome::{HeadMaps, Outcome};
+use crate::outcome::{EngineFacts, HeadMaps, Outcome};
+use crate::shipped::Name;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ impl Store {
     pub(super) fn drive(self) {
         self.client().on_death(move || self.recover());
         let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
+        self.client().on_engine(move |facts| self.heard(facts));
         Effect::new(move |_| self.open(model.get()));
         let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
         Effect::new(move |_| {
@@ -156,6 +158,8 @@ impl Store {
                     });
                 });
                 self.trouble.set(None);
+            let told = "The engine stopped unexpectedly. It was started afresh, and the experiment ran again.";
+            self.incidents.update(|incidents| incidents.push(told.into()));
                 self.stale.set(!current);
                 self.run.update(|run| *run += 1);
                 self.outcome.set(Some(Arc::new(outcome)));
@@ -243,6 +247,32 @@ impl Store {
         });
     }
 }
+
+    /// What computes has changed, or more of it was checked.
+    fn heard(self, facts: EngineFacts) {
+        self.engine.update(|state| {
+            if let EngineState::Ready { engine, .. } = state {
+                *engine = facts;
+            }
+        });
+    }
+
+    /// Compares the run on screen with the definition; [`Store::verification`] shows the result when it is there.
+    pub fn verify(self) {
+        let run = self.run.get_untracked();
+        self.verified.set((run, Fetched { pending: true, ..Fetched::default() }));
+        spawn_local(async move {
+            let answer = self.ask(Command::Verify).await.and_then(|answer| match answer.reply {
+                Reply::Verified { verification } => Ok(verification),
+                _ => Err(Trouble::unexpected()),
+            });
+            self.verified.update(|(of, fetched)| {
+                if *of == run {
+                    fetched.settle(answer);
+                }
+            });
+        });
+    }
 
 impl<T> Fetched<T> {
     fn settle(&mut self, answer: Result<T, Trouble>) {
