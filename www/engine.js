@@ -105,7 +105,7 @@ function mayGo(asked) {
 
 function neededBefore(asked) {
   const newest = figures.get(asked.port);
-  if (asked.kind === "open" || asked.kind === "laws") return null;
+  if (["open", "laws", "judge"].includes(asked.kind)) return null;
   if (newest.open && held.open !== newest.open.json) return newest.open;
   const earlier = LOOKS_AT[asked.kind];
   return earlier && held[earlier] !== asked.port ? newest[earlier] : null;
@@ -114,7 +114,7 @@ function neededBefore(asked) {
 function send(asked) {
   const id = ++lastId;
   underWay.set(id, asked);
-  worker.postMessage({ id, json: asked.json, buffers: [] });
+  worker.postMessage({ id, json: asked.json, buffers: [], files: asked.files });
 }
 
 // Drops what a figure asked; what is under way cannot be stopped, but nobody hears of it.
@@ -126,8 +126,10 @@ function forget(port) {
 function ask(port, message) {
   if (message.forget) return forget(port);
   const newest = figures.get(port);
-  const kind = JSON.parse(message.json).command;
-  const asked = { port, id: message.id, json: message.json, kind };
+  const { command } = JSON.parse(message.json);
+  // A model of somebody's own, whose files come beside the message, is opened like a shipped one.
+  const kind = command === "open_files" ? "open" : command;
+  const asked = { port, id: message.id, json: message.json, files: message.files ?? [], kind };
   if (kind === "run") {
     // The newest run of a figure wins.
     for (const old of queue.filter((old) => old.port === port && old.kind === "run")) {

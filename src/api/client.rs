@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ErrorEvent, MessageEvent, MessagePort, Worker, WorkerOptions, WorkerType};
+use web_sys::{Blob, ErrorEvent, MessageEvent, MessagePort, Worker, WorkerOptions, WorkerType};
 
 /// The script that the bundler writes to start the engine.
 const WORKER: &str = "./worker_loader.js";
@@ -125,6 +125,19 @@ impl Client {
         command: &Command,
         progress: impl Fn(usize, Option<usize>) + 'static,
     ) -> Result<Answer, Trouble> {
+        self.call_with(command, &[], progress).await
+    }
+
+    /// The same with files beside the command.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call_with(
+        &self,
+        command: &Command,
+        files: &[Blob],
+        progress: impl Fn(usize, Option<usize>) + 'static,
+    ) -> Result<Answer, Trouble> {
         let json = serde_json::to_string(command).map_err(|error| broken("command", error))?;
         if self.0.engine.borrow().is_none() && !self.0.shares.get() {
             self.start()?;
@@ -135,6 +148,7 @@ impl Client {
         set(&message, "id", &id.into());
         set(&message, "json", &json.into());
         set(&message, "buffers", &Array::new());
+        set(&message, "files", &files.iter().collect::<Array>());
 
         let progress: Progress = Rc::new(progress);
         let promise = Promise::new(&mut |resolve, _| {
@@ -162,6 +176,11 @@ impl Client {
         *self.0.on_death.borrow_mut() = Some(Rc::new(tell));
     }
 
+    /// Sets what is told when another engine computes than before, or when more of it was checked.
+    pub fn on_engine(&self, tell: impl Fn(EngineFacts) + 'static) {
+        *self.0.on_engine.borrow_mut() = Some(Rc::new(tell));
+    }
+
     /// From now on calls wait for [`Client::connect`], and no worker is started.
     pub fn share(&self) {
         self.0.shares.set(true);
@@ -176,11 +195,6 @@ impl Client {
         port.set_onmessage(Some(hear.as_ref().unchecked_ref()));
         *self.0.handlers.borrow_mut() = vec![hear];
         *self.0.engine.borrow_mut() = Some(Engine::Shared(port));
-    /// Sets what is told when another engine computes than before, or when more of it was checked.
-    pub fn on_engine(&self, tell: impl Fn(EngineFacts) + 'static) {
-        *self.0.on_engine.borrow_mut() = Some(Rc::new(tell));
-    }
-
     }
 
     /// Hears what the engine says.
@@ -227,6 +241,10 @@ impl Client {
                 web_sys::console::error_2(&"the engine worker stopped:".into(), &message.into());
                 return self.0.die();
             }
+            Ok(Reply::Engine { engine }) if id == 0 => {
+                let tell = self.0.on_engine.borrow().clone();
+                return tell.into_iter().for_each(|tell| tell(engine.clone()));
+            }
             _ => None,
         };
         if id == 0 {
@@ -241,10 +259,6 @@ impl Client {
             return;
         }
         let waiting = self.0.waiting.borrow_mut().remove(&id);
-            Ok(Reply::Engine { engine }) if id == 0 => {
-                let tell = self.0.on_engine.borrow().clone();
-                return tell.into_iter().for_each(|tell| tell(engine.clone()));
-            }
         if let Some(waiting) = waiting {
             let _ = waiting.resolve.call1(&JsValue::UNDEFINED, message);
         }

@@ -6,7 +6,7 @@ use super::store::{EngineState, Store};
 use super::topbar::tier;
 use super::trust::Trust;
 use crate::outcome::{EngineFacts, ModelFacts};
-use crate::shipped::{self, Shipped};
+use crate::shipped::Name;
 use leptos::prelude::*;
 
 /// The dialog.
@@ -25,38 +25,8 @@ pub fn About(
         .into_any(),
         EngineState::Starting | EngineState::Loading { .. } => view! { <p>"The engine is starting."</p> }.into_any(),
     };
-    view! { <Dialog open title="Model and engine" test="about">{body}<Models/></Dialog> }
+    view! { <Dialog open title="Model and engine" test="about">{body}</Dialog> }
 }
-
-/// The shipped models, with what choosing one would cost.
-#[component]
-fn Models() -> impl IntoView {
-    let store = Store::here();
-    let choice = move |model: Shipped| {
-        let Shipped { facts, summary } = model;
-        let id = StoredValue::new(facts.id.clone());
-        let chosen = move || store.experiment.with(|experiment| id.with_value(|id| experiment.model == *id));
-        let costs = format!(
-            "{} to fetch, about {} of memory",
-            format::bytes(facts.file_bytes),
-            format::bytes(facts.memory_bytes())
-        );
-        let shape = format!("{} layers × {} heads, context {}", facts.layers, facts.heads, facts.context);
-        view! {
-            <label class="model-choice">
-                <input
-                    type="radio" name="model" data-test="model-choice" data-model=facts.id.clone() prop:checked=chosen
-                    on:change=move |_| store.edit(|experiment| experiment.model = id.get_value())
-                />
-                <span><strong>{facts.id}</strong>" "{shape}<small>{costs}". "{summary}</small></span>
-            </label>
-        }
-    };
-    let models = shipped::all().unwrap_or_default().into_iter().map(choice).collect_view();
-    view! { <div role="radiogroup" aria-label="Model"><h3>"Shipped models"</h3>{models}</div> }
-}
-                <dt>"Backend"</dt><dd>{engine.backend.clone()}</dd>
-                <dt>"Build"</dt><dd class="mono">{engine.build.clone()}</dd>
 
 #[component]
 fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
@@ -71,9 +41,10 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
         model.layers, model.heads, model.kv_heads, model.head_width
     );
     let (parameters, unit) = format::scaled(model.parameters as f64, "");
-    let card = format!("models/{}/card.json", model.id);
+    let name = Name::of(&model.id);
+    let card = name.is_shipped().then(|| format!("models/{}/card.json", model.id));
+    let card = card.map(|card| view! { <dt>"Card"</dt><dd><a href=card target="_blank" rel="noopener">"data, licences, training"</a></dd> });
     let adapter = if engine.software {
-        <Trust engine=engine.clone()/>
         format!("{} (software: its speed says nothing)", engine.adapter)
     } else {
         engine.adapter.clone()
@@ -84,6 +55,8 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
             <dl class="facts">
                 <dt>"Runs on"</dt><dd>{tier(&engine)}</dd>
                 <dt>"Adapter"</dt><dd>{adapter}</dd>
+                <dt>"Backend"</dt><dd>{engine.backend.clone()}</dd>
+                <dt>"Build"</dt><dd class="mono">{engine.build.clone()}</dd>
                 <dt>"Self-check"</dt><dd>{check}</dd>
                 {(!engine.reason.is_empty()).then(|| view! { <dt>"Why this one"</dt><dd data-test="reason">{engine.reason.clone()}</dd> })}
             </dl>
@@ -100,6 +73,7 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
                 {card}
             </dl>
         </div>
+        <Trust engine=engine.clone()/>
         <p class="cap">"Everything is computed in this tab. No text and no result leaves this device."</p>
     }
 }

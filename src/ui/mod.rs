@@ -8,6 +8,7 @@
 //! | [`measured`] | the takeaway of a paper's experiment with its live number |
 //! | [`papers`] | the catalogue: what each paper claims, and what of it runs here |
 //! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
+//! | [`models`] | which model runs: shipped, the visitor's own files, fetched from elsewhere, kept in this browser |
 //! | [`prompt`] | the text and the tokens it became |
 //! | [`pane`], [`stack`], [`controls`] | one variant: its mechanisms, their generated controls, what it makes of the prompt |
 //! | [`continuing`] | writing on: start, step, stop, and what each pane wrote |
@@ -31,6 +32,7 @@ pub mod format;
 pub mod help;
 pub mod icons;
 pub mod measured;
+pub mod models;
 pub mod notices;
 pub mod offline;
 pub mod overlay;

@@ -5,6 +5,7 @@ use super::icons::{Glyph, Icon};
 use super::pane::blamed;
 use super::stage::scene::other_pane;
 use super::store::{EngineState, Store};
+use crate::shipped::Name;
 use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 
@@ -15,15 +16,21 @@ const REST_MILLIS: u32 = 700;
 #[component]
 pub fn Notices() -> impl IntoView {
     let store = Store::here();
-    let failure = move || {
     let dismissed = RwSignal::new(Vec::<String>::new());
+    let failure = move || {
         let EngineState::Failed(trouble) = store.engine.get() else { return None };
-        Some(view! {
-            <div class="notice bad" role="alert" data-test="engine-trouble" data-code=trouble.code>
-                <span class="word">"Engine"</span><p>{trouble.message}</p>
-                <button class="btn" on:click=move |_| store.restart()>"Restart"</button>
-            </div>
-        })
+        if trouble.code == "absent" {
+            return Some(view! { <Absent message=trouble.message/> }.into_any());
+        }
+        Some(
+            view! {
+                <div class="notice bad" role="alert" data-test="engine-trouble" data-code=trouble.code>
+                    <span class="word">"Engine"</span><p>{trouble.message}</p>
+                    <button class="btn" on:click=move |_| store.restart()>"Restart"</button>
+                </div>
+            }
+            .into_any(),
+        )
     };
     let refused = move || {
         // An engine that failed says so itself.
@@ -38,10 +45,6 @@ pub fn Notices() -> impl IntoView {
             }
         })
     };
-    let partial = move || {
-        let notices =
-            store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.notices.clone()).unwrap_or_default());
-        notices.into_iter().map(|text| view! { <div class="notice" data-test="notice"><span class="word">"Note"</span><p>{text}</p></div> }).collect_view()
     let incidents = move || {
         let of_engine = store.engine.with(|engine| match engine {
             EngineState::Ready { engine, .. } => engine.incidents.clone(),
@@ -61,6 +64,10 @@ pub fn Notices() -> impl IntoView {
         };
         newest.filter(seen).map(row).collect_view()
     };
+    let partial = move || {
+        let notices =
+            store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.notices.clone()).unwrap_or_default());
+        notices.into_iter().map(|text| view! { <div class="notice" data-test="notice"><span class="word">"Note"</span><p>{text}</p></div> }).collect_view()
     };
     let link = move || {
         let dismiss = move |_| store.notices.set(Vec::new());

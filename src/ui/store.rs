@@ -12,6 +12,7 @@ mod history;
 use crate::api::LawReport;
 use crate::api::client::{Client, Trouble};
 use crate::catalogue::{self, Entry};
+use super::models::library::Library;
 use crate::experiment::{Experiment, Head, Pane, View};
 use crate::lens::roles::RoleReport;
 use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Verification};
@@ -111,20 +112,21 @@ pub struct Store {
     pub preview: RwSignal<Option<Head>>,
     /// What in the link was not understood.
     pub notices: RwSignal<Vec<String>>,
-    /// Whether the dark theme is on; ramps are rebuilt when it changes.
-    pub dark: RwSignal<bool>,
     /// What went wrong behind the page and was put right; the engine's own incidents stand in its facts.
     pub incidents: RwSignal<Vec<String>>,
+    /// Whether the dark theme is on; ramps are rebuilt when it changes.
+    pub dark: RwSignal<bool>,
+    /// The visitor's own models.
+    pub library: Library,
     heads: RwSignal<BTreeMap<PaneHead, (u64, Fetched<HeadMaps>)>>,
     roles: RwSignal<BTreeMap<usize, (Inputs, Fetched<RoleReport>)>>,
     laws: RwSignal<BTreeMap<String, Fetched<Vec<LawReport>>>>,
+    /// By the number of the run.
+    verified: RwSignal<(u64, Fetched<Verification>)>,
     continuing: RwSignal<Continuing>,
     catalogue: StoredValue<Arc<Vec<Entry>>>,
     client: StoredValue<Client, LocalStorage>,
     history: StoredValue<History, LocalStorage>,
-    analyses: RwSignal<BTreeMap<(usize, &'static str), analyses::Entry>>,
-    /// By the number of the run.
-    verified: RwSignal<(u64, Fetched<Verification>)>,
     driver: StoredValue<drive::Driver, LocalStorage>,
 }
 
@@ -146,18 +148,18 @@ impl Store {
             hover: RwSignal::new(None),
             preview: RwSignal::new(None),
             notices: RwSignal::new(opened.notices.into_iter().chain(broken).collect()),
+            incidents: RwSignal::default(),
             dark: RwSignal::new(super::theme::is_dark()),
+            library: Library::default(),
             heads: RwSignal::new(BTreeMap::new()),
             roles: RwSignal::new(BTreeMap::new()),
             laws: RwSignal::new(BTreeMap::new()),
-            incidents: RwSignal::default(),
+            verified: RwSignal::default(),
             continuing: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
             client: StoredValue::new_local(super::embed::client()),
             history: StoredValue::new_local(history),
             driver: StoredValue::new_local(drive::Driver::default()),
-            analyses: RwSignal::new(BTreeMap::new()),
-            verified: RwSignal::default(),
         };
         provide_context(store);
         store.follow_history();
@@ -233,14 +235,14 @@ impl Store {
         self.roles.with(|roles| roles.get(&pane).map(|(_, fetched)| fetched.clone()).unwrap_or_default())
     }
 
-    /// Laws of one mechanism, as far as they were asked for with [`Store::request_laws`].
-    pub fn laws(self, id: &str) -> Fetched<Vec<LawReport>> {
-        self.laws.with(|laws| laws.get(id).cloned().unwrap_or_default())
-    }
-}
     /// The run on screen beside the definition, as far as that was asked for with [`Store::verify`].
     pub fn verification(self) -> Fetched<Verification> {
         let run = self.run.get();
         self.verified.with(|(of, fetched)| if *of == run { fetched.clone() } else { Fetched::default() })
     }
 
+    /// Laws of one mechanism, as far as they were asked for with [`Store::request_laws`].
+    pub fn laws(self, id: &str) -> Fetched<Vec<LawReport>> {
+        self.laws.with(|laws| laws.get(id).cloned().unwrap_or_default())
+    }
+}

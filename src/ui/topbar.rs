@@ -5,10 +5,12 @@ use super::export::menu::ExportMenu;
 use super::format;
 use super::help::Help;
 use super::icons::{Glyph, Icon};
+use super::models::Models;
 use super::route::Nav;
 use super::store::{EngineState, Store};
 use super::theme::{Choice, ThemeButton};
 use crate::outcome::{EngineFacts, Tier};
+use crate::shipped::Name;
 use gloo::timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -27,7 +29,7 @@ pub fn TopBar(
             <a class="brand" href="./" title="The default example"><Mark/>"attnscope"</a>
             <Nav/>
             <div class="tools">
-                <ModelButton about/>
+                <ModelButton/>
                 <EngineBadge about/>
                 <Share/>
                 <ExportMenu/>
@@ -36,6 +38,7 @@ pub fn TopBar(
             </div>
         </header>
         <About open=about/>
+        <Models/>
         <Help open=help/>
     }
 }
@@ -58,7 +61,7 @@ pub fn Mark() -> impl IntoView {
 }
 
 #[component]
-fn ModelButton(about: RwSignal<bool>) -> impl IntoView {
+fn ModelButton() -> impl IntoView {
     let store = Store::here();
     let size = move || {
         store.engine.with(|engine| match engine {
@@ -70,9 +73,9 @@ fn ModelButton(about: RwSignal<bool>) -> impl IntoView {
         })
     };
     view! {
-        <button class="model" data-test="model" aria-haspopup="dialog" on:click=move |_| about.set(true)>
+        <button class="model" data-test="model" aria-haspopup="dialog" title="Choose a model" on:click=move |_| store.library.open.set(true)>
             <span class="sr">"Model "</span>
-            <span>{move || store.experiment.with(|experiment| experiment.model.clone())}</span>
+            <span class="name">{move || store.experiment.with(|experiment| Name::of(&experiment.model).short())}</span>
             {size}
         </button>
     }
@@ -117,20 +120,20 @@ pub fn EngineBadge(
             let bar = total.map(|total| view! { <progress max=total value=bytes aria-label="Model bytes that have arrived"></progress> });
             view! { <span>"Model "{words}</span>{bar} }.into_any()
         }
-        EngineState::Ready { engine, .. } => {
+        EngineState::Ready { engine, model } => {
             let check = match engine.self_check {
                 Some(error) => {
                     let passed = engine.self_check_passed() != Some(false);
                     let (class, mark) = if passed { ("check", " ✓") } else { ("check bad", " failed ✗") };
                     view! { <span class=class>"self-check"<span class="err">" "{format::four(error)}</span>{mark}</span> }.into_any()
                 }
-                .into_any(),
                 None => view! { <span class="check none">"self-check not run"</span> }.into_any(),
             };
             let hash = model.sha256.get(..8).map(|digits| view! { <span class="wide mono" title="SHA-256 of the model's files">{digits.to_owned()}</span> });
             view! { <span>{tier(&engine)}<span class="adapter">" · "{engine.adapter.clone()}</span></span>{check}{hash} }
                 .into_any()
         }
+        EngineState::Failed(trouble) if trouble.code == "absent" => view! { <span>"Model missing"</span> }.into_any(),
         EngineState::Failed(_) => view! { <span>"Engine failed"</span> }.into_any(),
     };
     let fact = move |read: fn(&EngineFacts) -> Option<String>| {
@@ -145,10 +148,10 @@ pub fn EngineBadge(
         <button
             class="engine" data-test="engine" data-state=state aria-haspopup="dialog" title="Open details of model and engine"
             data-tier=fact(|engine| Some(tier(engine).to_lowercase())) data-self-check=fact(|engine| engine.self_check.map(|error| error.to_string()))
+            data-passed=fact(|engine| engine.self_check_passed().map(|passed| passed.to_string())) data-generation=fact(|engine| Some(engine.generation.to_string()))
             on:click=move |_| about.set(true)
         ><span class="dot"></span>{content}</button>
     }
-            data-passed=fact(|engine| engine.self_check_passed().map(|passed| passed.to_string())) data-generation=fact(|engine| Some(engine.generation.to_string()))
 }
 
 #[component]

@@ -15,6 +15,11 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'
     style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; \
     form-action 'none'";
 
+/// The one script that may ask other hosts, when the visitor wants a model from there. It runs as a worker, and a worker
+/// has the policy it is sent with, not that of its page; the page itself and the engine ask nobody.
+const KEEPER: &str = "keeper.js";
+const KEEPER_ASKS: &str = "; connect-src 'self' https: http://localhost:* http://127.0.0.1:*";
+
 /// A request head longer than this is refused.
 const HEAD_LIMIT: u64 = 16 * 1024;
 const IDLE: Duration = Duration::from_secs(60);
@@ -115,12 +120,14 @@ struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Body,
+    /// Whether it is a script that may ask other hosts.
+    may_ask: bool,
 }
 
 impl Reply {
     fn plain(status: u16, text: &str) -> Self {
         let headers = vec![("Content-Type", "text/plain; charset=utf-8".to_owned())];
-        Self { status, headers, body: Body::Text(format!("{text}\n")) }
+        Self { status, headers, body: Body::Text(format!("{text}\n")), may_ask: false }
     }
 
     fn with(mut self, name: &'static str, value: String) -> Self {
@@ -151,7 +158,8 @@ impl Reply {
         if self.status != 304 {
             head += &format!("Content-Length: {length}\r\n");
         }
-        head += &format!("Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n");
+        let more = if self.may_ask { KEEPER_ASKS } else { "" };
+        head += &format!("Content-Security-Policy: {CONTENT_SECURITY_POLICY}{more}\r\n");
         head += "X-Content-Type-Options: nosniff\r\nCache-Control: no-cache\r\n";
         // Other pages load the element for figures as a module; everything here is public.
         head += "Access-Control-Allow-Origin: *\r\n";
@@ -231,7 +239,7 @@ fn file_reply(request: &Request, path: &Path) -> io::Result<Reply> {
     let age = facts.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = format!("\"{size:x}-{:x}\"", age.as_nanos());
     let described = |status, body| {
-        Reply { status, headers: Vec::new(), body }
+        Reply { status, headers: Vec::new(), body, may_ask: path.file_name().is_some_and(|name| name == KEEPER) }
             .with("Content-Type", media_type(path).to_owned())
             .with("ETag", tag.clone())
             .with("Accept-Ranges", "bytes".to_owned())

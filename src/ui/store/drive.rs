@@ -10,6 +10,7 @@ use crate::shipped::Name;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use std::sync::Arc;
+use web_sys::Blob;
 
 /// More crashes than this within [`PATIENCE_MILLIS`] are no accident; then the visitor decides.
 const PATIENCE: usize = 2;
@@ -32,8 +33,8 @@ impl Store {
     /// Opens the model whenever it changes, and runs whenever the numbers could change.
     pub(super) fn drive(self) {
         self.client().on_death(move || self.recover());
-        let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
         self.client().on_engine(move |facts| self.heard(facts));
+        let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
         Effect::new(move |_| self.open(model.get()));
         let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
         Effect::new(move |_| {
@@ -69,15 +70,24 @@ impl Store {
 
     /// Loads a model; whether it is the one still wanted and now ready.
     async fn load(self, model: String) -> bool {
-        let command = Command::Open { model: model.clone(), base: base(), engine: wanted_engine() };
-        let current = move || self.driver.with_value(|driver| driver.model == model);
+        let wanted = model.clone();
+        let current = move || self.driver.with_value(|driver| driver.model == wanted);
+        let (command, files) = match self.opening(model).await {
+            Ok(opening) => opening,
+            Err(trouble) => {
+                if current() {
+                    self.engine.set(EngineState::Failed(trouble));
+                }
+                return false;
+            }
+        };
         let still = current.clone();
         let progress = move |bytes, total| {
             if still() {
                 self.engine.set(EngineState::Loading { bytes, total });
             }
         };
-        let answer = self.client().call(&command, progress).await;
+        let answer = self.client().call_with(&command, &files, progress).await;
         if !current() {
             return false;
         }
@@ -89,6 +99,15 @@ impl Store {
         let ready = matches!(state, EngineState::Ready { .. });
         self.engine.set(state);
         ready
+    }
+
+    /// The command that opens a model, and the files beside it.
+    async fn opening(self, model: String) -> Result<(Command, Vec<Blob>), Trouble> {
+        if Name::of(&model).is_shipped() {
+            return Ok((Command::Open { model, base: base(), engine: wanted_engine() }, Vec::new()));
+        }
+        let (names, files) = self.library.files(&model).await?.into_iter().unzip();
+        Ok((Command::OpenFiles { model, names, engine: wanted_engine() }, files))
     }
 
     /// Runs the newest experiment. While a run is under way it only notes that another is due: the newest wins, and
@@ -139,6 +158,8 @@ impl Store {
             driver.crashes.len() <= PATIENCE
         });
         if patient == Some(true) {
+            let told = "The engine stopped unexpectedly. It was started afresh, and the experiment ran again.";
+            self.incidents.update(|incidents| incidents.push(told.into()));
             self.restart();
         } else {
             self.engine.set(EngineState::Failed(Trouble::crashed()));
@@ -158,8 +179,6 @@ impl Store {
                     });
                 });
                 self.trouble.set(None);
-            let told = "The engine stopped unexpectedly. It was started afresh, and the experiment ran again.";
-            self.incidents.update(|incidents| incidents.push(told.into()));
                 self.stale.set(!current);
                 self.run.update(|run| *run += 1);
                 self.outcome.set(Some(Arc::new(outcome)));
@@ -229,25 +248,6 @@ impl Store {
         });
     }
 
-    /// Asks for a live check of a mechanism's laws; [`Store::laws`] shows the result when it is there.
-    pub fn request_laws(self, id: &str) {
-        let known = self.laws.with_untracked(|laws| laws.contains_key(id));
-        if known || !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
-            return;
-        }
-        let id = id.to_owned();
-        self.laws.update(|laws| laws.entry(id.clone()).or_default().pending = true);
-        spawn_local(async move {
-            let command = Command::Laws { mechanism: id.clone() };
-            let answer = self.ask(command).await.and_then(|answer| match answer.reply {
-                Reply::Laws { laws } => Ok(laws),
-                _ => Err(Trouble::unexpected()),
-            });
-            self.laws.update(|laws| laws.entry(id).or_default().settle(answer));
-        });
-    }
-}
-
     /// What computes has changed, or more of it was checked.
     fn heard(self, facts: EngineFacts) {
         self.engine.update(|state| {
@@ -274,8 +274,27 @@ impl Store {
         });
     }
 
+    /// Asks for a live check of a mechanism's laws; [`Store::laws`] shows the result when it is there.
+    pub fn request_laws(self, id: &str) {
+        let known = self.laws.with_untracked(|laws| laws.contains_key(id));
+        if known || !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+            return;
+        }
+        let id = id.to_owned();
+        self.laws.update(|laws| laws.entry(id.clone()).or_default().pending = true);
+        spawn_local(async move {
+            let command = Command::Laws { mechanism: id.clone() };
+            let answer = self.ask(command).await.and_then(|answer| match answer.reply {
+                Reply::Laws { laws } => Ok(laws),
+                _ => Err(Trouble::unexpected()),
+            });
+            self.laws.update(|laws| laws.entry(id).or_default().settle(answer));
+        });
+    }
+}
+
 impl<T> Fetched<T> {
-    fn settle(&mut self, answer: Result<T, Trouble>) {
+    pub(super) fn settle(&mut self, answer: Result<T, Trouble>) {
         self.pending = false;
         match answer {
             Ok(value) => (self.value, self.trouble) = (Some(Arc::new(value)), None),
