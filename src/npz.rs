@@ -11,7 +11,19 @@ use std::io::{Error, Result, Write};
 ///
 /// # Errors
 /// Those of `to`, and when the archive would pass the 4 GiB of plain zip.
-pub fn write<'a>(mut to: impl Write, arrays: impl IntoIterator<Item = (String, &'a Array)>) -> Result<()> {
+pub fn write<'a>(to: impl Write, arrays: impl IntoIterator<Item = (String, &'a Array)>) -> Result<()> {
+    write_noted(to, arrays, "")
+}
+
+/// The same with a note: the comment of the archive, which `zipfile.ZipFile(path).comment` reads and numpy passes over.
+///
+/// # Errors
+/// As [`write`], and when the note is longer than 64 KiB.
+pub fn write_noted<'a>(
+    mut to: impl Write,
+    arrays: impl IntoIterator<Item = (String, &'a Array)>,
+    note: &str,
+) -> Result<()> {
     let (mut at, mut count, mut directory) = (0u32, 0u16, Vec::new());
     for (name, array) in arrays {
         let (name, body) = (format!("{name}.npy"), npy(array));
@@ -26,7 +38,9 @@ pub fn write<'a>(mut to: impl Write, arrays: impl IntoIterator<Item = (String, &
     }
     to.write_all(&directory)?;
     let (count, length) = (count.to_le_bytes(), short(directory.len())?.to_le_bytes());
-    to.write_all(&[b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &length, &at.to_le_bytes(), &[0, 0]].concat())?;
+    to.write_all(&[b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &length, &at.to_le_bytes()].concat())?;
+    to.write_all(&u16::try_from(note.len()).map_err(|_| too_large())?.to_le_bytes())?;
+    to.write_all(note.as_bytes())?;
     to.flush()
 }
 

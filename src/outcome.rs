@@ -20,6 +20,52 @@ pub struct Outcome {
     pub panes: Vec<PaneOutcome>,
     /// Partial trouble, each one sentence.
     pub notices: Vec<String>,
+    /// Seed of everything drawn and of inputs nobody learned.
+    #[serde(default)]
+    pub seed: u64,
+    /// Version of every mechanism in it by id: eight digits that change when its definition does.
+    #[serde(default)]
+    pub mechanisms: BTreeMap<String, String>,
+}
+
+/// What must be equal for numbers to be equal; every export carries it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// See [`crate::BUILD`].
+    pub build: String,
+    /// Id of the model.
+    pub model: String,
+    /// Hash of its files, see [`ModelFacts::sha256`].
+    pub model_sha256: String,
+    /// Versions of mechanisms, see [`Outcome::mechanisms`].
+    pub mechanisms: BTreeMap<String, String>,
+    /// Where it ran.
+    pub engine: Tier,
+    /// Adapter name, or `burn flex`.
+    pub adapter: String,
+    /// How it is reached.
+    pub backend: String,
+    /// Whether every part of the self-check passed.
+    pub self_check_passed: Option<bool>,
+    /// Seed of the experiment.
+    pub seed: u64,
+}
+
+impl Outcome {
+    /// What must be equal for these numbers to come again.
+    pub fn record(&self) -> Record {
+        Record {
+            build: self.engine.build.clone(),
+            model: self.model.id.clone(),
+            model_sha256: self.model.sha256.clone(),
+            mechanisms: self.mechanisms.clone(),
+            engine: self.engine.tier,
+            adapter: self.engine.adapter.clone(),
+            backend: self.engine.backend.clone(),
+            self_check_passed: self.engine.self_check_passed(),
+            seed: self.seed,
+        }
+    }
 }
 
 /// What computes.

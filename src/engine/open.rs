@@ -10,7 +10,7 @@ use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
 use crate::lens::roles::RoleReport;
 use crate::lens::suite::{self, Tokens};
-use crate::mechanism::{Probed, Stack};
+use crate::mechanism::{Placed, Probed, Stack};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::Files;
 use crate::model::load::SELF_CHECK;
@@ -212,6 +212,7 @@ impl Engine {
             }
             if ran.empty_rows > 0 {
                 let name = name.to_ascii_uppercase();
+        let version = |placed: &Placed| (placed.mechanism.id.into(), placed.mechanism.version().into());
                 notices.push(format!("pane {name}: {} query rows keep no key and read nothing", ran.empty_rows));
             }
         }
@@ -219,6 +220,8 @@ impl Engine {
         Ok(Outcome {
             engine: self.facts(),
             model: self.model.clone(),
+            seed: plan.seed,
+            mechanisms: plan.stacks.iter().flat_map(Stack::iter).map(version).collect(),
             tokens: plan.tokens.iter().map(|id| self.token(*id)).collect(),
             panes: panes.iter().enumerate().map(answer).collect(),
             notices,

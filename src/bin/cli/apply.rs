@@ -98,7 +98,10 @@ pub fn command(args: &Args) -> Result<()> {
     let mask = Array::new(applied.scores.shape.clone(), mask)?;
     let named = [("scores", &applied.scores), ("mask", &mask), ("pattern", &applied.pattern), ("z", &applied.z)];
     let named = named.into_iter().chain(applied.slot.as_ref().map(|slot| ("slot", slot)));
-    npz::write(&args.out, named.map(|(name, array)| (name.into(), array)))?;
+    let versions = stack.iter().map(|placed| (placed.mechanism.id, placed.mechanism.version()));
+    let record =
+        json!({ "build": engine.build, "adapter": engine.adapter, "mechanisms": versions.collect::<BTreeMap<_, _>>() });
+    npz::write(&args.out, named.map(|(name, array)| (name.into(), array)), &record.to_string())?;
     print::json(&json!({
         "mechanism": args.mechanism,
         "values": values(&stack, &args.mechanism),

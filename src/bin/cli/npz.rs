@@ -81,12 +81,12 @@ fn row_major(shape: &[usize], data: &[f32]) -> Vec<f32> {
     sorted
 }
 
-/// Writes arrays under their names.
+/// Writes arrays under their names, and a note as the archive's comment.
 ///
 /// # Errors
 /// [`Error::File`] when the file cannot be written.
-pub fn write<'a>(path: &Path, arrays: impl IntoIterator<Item = (String, &'a Array)>) -> Result<()> {
+pub fn write<'a>(path: &Path, arrays: impl IntoIterator<Item = (String, &'a Array)>, note: &str) -> Result<()> {
     let broken = |problem: std::io::Error| Error::file(path.display().to_string(), problem);
     let file = BufWriter::new(File::create(path).map_err(broken)?);
-    attnscope::npz::write(file, arrays).map_err(broken)
+    attnscope::npz::write_noted(file, arrays, note).map_err(broken)
 }

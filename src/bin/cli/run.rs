@@ -37,7 +37,8 @@ pub fn command(args: &Args) -> Result<()> {
         if arrays.is_empty() {
             notices.push("capture: this model and these panes have no such activation; the npz is empty".into());
         }
-        npz::write(out, arrays.iter().map(|(name, array)| (name.clone(), array)))?;
+        let note = serde_json::to_string(&outcome.record()).map_err(|problem| Error::Internal(problem.to_string()))?;
+        npz::write(out, arrays.iter().map(|(name, array)| (name.clone(), array)), &note)?;
         captures = Some(arrays.into_iter().map(|(name, array)| Captured { name, shape: array.shape }).collect());
     }
     notices.append(&mut outcome.notices);

@@ -161,10 +161,14 @@ pub fn provenance(screen: &Screen) -> String {
     let engine = &screen.outcome.engine;
     let check =
         engine.self_check.map_or("self-check not run".into(), |error| format!("self-check {}", format::four(error)));
+    let hash = screen.outcome.model.sha256.get(..12).map(|digits| format!(" {digits}")).unwrap_or_default();
+    let versions = screen.outcome.mechanisms.iter().map(|(id, version)| format!("{id} {version}"));
     format!(
-        "attnscope {}, model {}, {} tokens, computed on {} ({}), {check}",
-        env!("CARGO_PKG_VERSION"),
+        "attnscope {}, model {}{hash}, {}, seed {}, {} tokens, computed on {} ({}), {check}",
+        engine.build,
         screen.outcome.model.id,
+        versions.collect::<Vec<_>>().join(", "),
+        screen.outcome.seed,
         screen.outcome.tokens.len(),
         tier(engine),
         engine.adapter

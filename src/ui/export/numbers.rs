@@ -5,7 +5,7 @@ use super::shown::{Screen, Shown};
 use crate::api::protocol::{Matrix, Numbers};
 use crate::experiment::{Experiment, PANE_NAMES};
 use crate::hook::Array;
-use crate::outcome::{EngineFacts, ModelFacts};
+use crate::outcome::{EngineFacts, ModelFacts, Record};
 use crate::ui::stage::metric::every;
 use crate::ui::stage::scene::Column;
 use serde::Serialize;
@@ -28,10 +28,20 @@ fn key(shown: &Shown) -> String {
     }
 }
 
+/// What must be equal for the numbers to come again, as JSON.
+fn record(screen: &Screen) -> String {
+    serde_json::to_string(&screen.outcome.record()).unwrap_or_default()
+}
+
+/// The same as the first line of a CSV file, which readers skip (`skiprows=1` in pandas).
+fn noted(screen: &Screen) -> String {
+    format!("# {}\r\n", record(screen))
+}
+
 /// One row per pair of the pinned head, one column per matrix.
 pub fn csv(screen: &Screen) -> String {
     let names: Vec<_> = screen.matrices.iter().map(key).collect();
-    let mut out = format!("query,query_token,key,key_token,{}\r\n", names.join(","));
+    let mut out = noted(screen) + &format!("query,query_token,key,key_token,{}\r\n", names.join(","));
     let tokens = &screen.outcome.tokens;
     for (query, reads) in tokens.iter().enumerate() {
         for (key, read) in tokens.iter().enumerate() {
@@ -45,7 +55,7 @@ pub fn csv(screen: &Screen) -> String {
 
 /// One row per head of the wall.
 pub fn wall_csv(screen: &Screen) -> String {
-    let mut out = format!("layer,head,{}\r\n", screen.wall.metric.word());
+    let mut out = noted(screen) + &format!("layer,head,{}\r\n", screen.wall.metric.word());
     for (head, value) in every(screen.outcome.model.layers, screen.outcome.model.heads).zip(&screen.wall.values) {
         out += &format!("{},{},{}\r\n", head.layer, head.head, number(*value));
     }
@@ -55,6 +65,7 @@ pub fn wall_csv(screen: &Screen) -> String {
 #[derive(Serialize)]
 struct Everything<'a> {
     program: &'static str,
+    record: Record,
     link: String,
     experiment: &'a Experiment,
     engine: &'a EngineFacts,
@@ -87,6 +98,7 @@ pub fn json(screen: &Screen) -> Result<String, String> {
     let named = |shown: &Shown| Named { name: key(shown), matrix: screen.values(shown) };
     let everything = Everything {
         program: concat!("attnscope ", env!("CARGO_PKG_VERSION")),
+        record: screen.outcome.record(),
         link: again::address(screen),
         experiment: &screen.experiment,
         engine: &screen.outcome.engine,
@@ -117,6 +129,6 @@ pub fn npz(screen: &Screen) -> Result<Vec<u8>, String> {
         panes.flat_map(|(name, pane)| pane.arrays.iter().map(move |(array, data)| (format!("{name}.{array}"), data)));
     let all = matrices.iter().map(|(name, array)| (name.clone(), array)).chain(stored);
     let mut bytes = Vec::new();
-    crate::npz::write(&mut bytes, all).map_err(|problem| problem.to_string())?;
+    crate::npz::write_noted(&mut bytes, all, &record(screen)).map_err(|problem| problem.to_string())?;
     Ok(bytes)
 }

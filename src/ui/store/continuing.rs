@@ -1,18 +1,22 @@
 //! Continuations: every pane writes on from the same prompt, burst by burst, in turn.
 //!
 //! The page drives: it asks for a burst, shows it, and asks for the next, so that stopping is not to ask again and a step
-//! is to ask for one token. What was drawn stays and is written on, until prompt, panes, seed or sampling change.
+//! is to ask for one token. While the tab is hidden nothing is asked for. What was drawn stays and is written on, until prompt, panes, seed or sampling change.
 
 use super::{Inputs, Store};
 use crate::api::client::Trouble;
 use crate::api::{Command, Reply};
 use crate::experiment::{Draw, Experiment};
 use crate::outcome::Token;
+use gloo::timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 /// Tokens asked for at once; the engine sends fewer where they would take longer than a frame or two.
 const BURST: usize = 16;
+
+/// How often a hidden tab looks whether it is seen again.
+const HIDDEN_MILLIS: u32 = 200;
 
 /// What a continuation depends on. The number of tokens is left out: more of them write on.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -101,6 +105,10 @@ impl Store {
                         self.continuing.with_untracked(|continuing| continuing.start == start)
                             && self.experiment.with_untracked(|experiment| Basis::from(experiment) == basis)
                     };
+                    // A tab that nobody sees leaves the device to those that are seen.
+                    while current() && document().hidden() {
+                        TimeoutFuture::new(HIDDEN_MILLIS).await;
+                    }
                     if !current() {
                         return self.rest(start);
                     }

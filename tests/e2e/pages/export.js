@@ -27,8 +27,13 @@ export class Export {
   }
 }
 
-// Rows of a CSV file, as records.
-export function csv(text) {
+// Rows of a CSV file, as records; the first line says what computed them.
+export function csv(whole) {
+  const [first, ...lines] = whole.split("\r\n");
+  const record = JSON.parse(first.slice(2));
+  expect(record.model_sha256).toMatch(/^[0-9a-f]{64}$/);
+  expect(Object.keys(record.mechanisms).length).toBeGreaterThan(0);
+  const text = lines.join("\r\n");
   const rows = [[]];
   for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)) {
     rows.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));

@@ -34,12 +34,15 @@ test("numbers: CSV, JSON and npz hold what the matrices show", async ({ playgrou
   expect(rows.find((row) => row.query === "0" && row.key === "3").a).toBe("");
   expect(rows.map((row) => row.key_token).join("")).toContain('"');
 
-  const { matrices, numbers, wall, link } = JSON.parse((await wares.file("json")).bytes);
+  const { matrices, numbers, wall, link, record } = JSON.parse((await wares.file("json")).bytes);
   expect(matrices.map((matrix) => matrix.name)).toEqual(["a", "b", "difference"]);
   expect(sum(matrices[0].values)).toBeCloseTo(shown.a, 3);
   expect(matrices[0].head).toBe("L1H5");
   expect(numbers.panes[0].loss).toBeCloseTo(await playground.number(playground.pane("a"), "data-loss"), 5);
   expect(numbers.panes[1].kl_next).toBeCloseTo(await playground.number(playground.difference, "data-kl"), 6);
+  // Everything that must be equal for the numbers to come again.
+  for (const key of ["build", "model", "model_sha256", "engine", "adapter", "backend", "self_check_passed", "seed"]) expect(record[key], key).toBeDefined();
+  expect(record.mechanisms.softmax).toMatch(/^[0-9a-f]{8}$/);
   expect(new URL(link).hash).toContain("pin=L1H5");
   const heads = await playground.heads.evaluateAll((all) => all.map((head) => Number(head.dataset.value)));
   expect(wall.values).toHaveLength(heads.length);
