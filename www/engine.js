@@ -40,7 +40,10 @@ function died(why) {
 
 function hear(message) {
   if (message.id === 0) {
-    if (JSON.parse(message.json).reply === "failed") return died(message.json);
+    const { reply } = JSON.parse(message.json);
+    if (reply === "failed") return died(message.json);
+    // What computes has changed; every figure shows it.
+    if (reply === "engine") return figures.forEach((_, port) => port.postMessage({ id: 0, json: message.json, buffers: [] }));
     listens = true;
     return next();
   }

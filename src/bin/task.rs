@@ -56,6 +56,7 @@ Usage: cargo task COMMAND
   setup                          install whatever the commands above need
   bench [--no-build] [--gpu] [--models NAME,...] [--repeats N]
                                  measure the engine beside onnxruntime-web and wllama; see tests/bench/README.md
+  reliability [--soak SECONDS]   inject faults, count leaks, run random actions; writes tests/RELIABILITY.md
   check                          formatting, clippy (native and wasm), spelling, licences, documentation
   clean [--all]                  remove dist/ and everything compiled; with --all the installed tools too
   help                           this text
@@ -120,6 +121,11 @@ fn run(arguments: &[String]) -> Result {
             }
             options.finish()?;
             bench::bench(&Place::find()?, build, &more)
+        }
+        "reliability" => {
+            let soak = options.value("--soak")?;
+            options.finish()?;
+            layers::reliability(&Place::find()?, soak.as_deref())
         }
         "check" => {
             options.finish()?;

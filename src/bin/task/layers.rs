@@ -113,6 +113,23 @@ pub fn test(place: &Place, only: Option<&str>) -> Result {
     report(&table)
 }
 
+/// Runs the tests that leave tables in `tests/reliability`, for as long as the soak is told, and writes the page about them.
+pub fn reliability(place: &Place, soak: Option<&str>) -> Result {
+    let pieces: Vec<Piece> = [Kind::Native, Kind::EndToEnd].iter().flat_map(|kind| kind.needs()).copied().collect();
+    setup::ensure(place, &pieces)?;
+    let chosen = choose(Some("hostile,fresh")).or_else(|_| choose(Some("fresh")))?;
+    let runner = Runner { place, shared: shared_folder(place), native: native_tests(place, &chosen)? };
+    let mut variables = vec![("ATTNSCOPE_RELIABILITY", "write")];
+    variables.extend(soak.map(|seconds| ("ATTNSCOPE_SOAK_SECONDS", seconds)));
+    let mut table = vec![("e2e", runner.browser(&["faults", "leaks", "soak"], &variables)?)];
+    for (name, kind) in chosen {
+        let bless: &[(&str, &str)] = if name == "fresh" { &[("ATTNSCOPE_BLESS", "1")] } else { &variables };
+        let Kind::Native = kind else { continue };
+        table.push((name, runner.native(name, bless)?));
+    }
+    report(&table)
+}
+
 fn choose(only: Option<&str>) -> Result<Vec<(&'static str, Kind)>> {
     let Some(only) = only else { return Ok(LAYERS.to_vec()) };
     let wanted: Vec<&str> = only.split(',').map(str::trim).collect();
@@ -176,9 +193,9 @@ impl Runner<'_> {
     fn layer(&self, name: &str, kind: Kind) -> Result<Tally> {
         match kind {
             Kind::Unit => self.unit(),
-            Kind::Native => self.native(name),
+            Kind::Native => self.native(name, &[]),
             Kind::Wasm => self.wasm(),
-            Kind::EndToEnd => self.end_to_end(),
+            Kind::EndToEnd => self.browser(&[], &[]),
         }
     }
 
@@ -192,7 +209,7 @@ impl Runner<'_> {
         Ok(tally)
     }
 
-    fn native(&self, name: &str) -> Result<Tally> {
+    fn native(&self, name: &str, variables: &[(&str, &str)]) -> Result<Tally> {
         let Some(tests) = &self.native else { return fail("the native tests did not compile") };
         // Run by their full names: a filter would also match the same word inside another layer.
         let prefix = format!("{name}::");
@@ -206,7 +223,7 @@ impl Runner<'_> {
             // What a passing test wrote is shown only on request.
             tests.arg("--show-output");
         }
-        count_rust(self.prepare(&mut tests))
+        count_rust(self.prepare(&mut tests).envs(variables.iter().copied()))
     }
 
     fn wasm(&self) -> Result<Tally> {
@@ -220,7 +237,8 @@ impl Runner<'_> {
         count_rust(self.prepare(&mut tests))
     }
 
-    fn end_to_end(&self) -> Result<Tally> {
+    /// Tests of the page; all, or those whose files have these names.
+    fn browser(&self, files: &[&str], variables: &[(&str, &str)]) -> Result<Tally> {
         bundle::build(self.place)?;
         let dist = bundle::built(self.place)?;
         // The page's numbers are compared with the command line's.
@@ -238,10 +256,14 @@ impl Runner<'_> {
 
         let folder = self.place.root.join("tests").join("e2e");
         let mut tests = self.place.command("node");
-        tests.current_dir(&folder).arg("node_modules/@playwright/test/cli.js").args(["test", "--reporter=list"]);
+        tests
+            .current_dir(&folder)
+            .arg("node_modules/@playwright/test/cli.js")
+            .args(["test", "--reporter=list"])
+            .args(files);
         tests.env("ATTNSCOPE_URL", format!("http://{address}/")).env("ATTNSCOPE_CHROMIUM", browser);
         tests.env("ATTNSCOPE_CLI", self.place.cache.join("target").join("release").join("attnscope"));
-        count_playwright(self.prepare(&mut tests))
+        count_playwright(self.prepare(&mut tests).envs(variables.iter().copied()))
     }
 
     /// The environment every test sees.
