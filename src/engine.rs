@@ -10,10 +10,11 @@
 //! the last run is not computed again. Work between forward passes can be stopped: the callers hand in a `stop` that is
 //! asked between panes and probes, which is also where a worker hears newer messages.
 
+mod analyse;
 mod ceiling;
 mod check;
-mod generate;
 pub mod fixture;
+mod generate;
 mod measure;
 mod open;
 mod pane;
@@ -22,14 +23,14 @@ mod price;
 mod probed;
 mod quality;
 mod quote;
-mod runner;
 #[cfg(feature = "gpu")]
 mod recover;
+mod runner;
 mod share;
 mod texts;
 mod values;
-mod visible;
 mod verify;
+mod visible;
 
 pub use check::Reference;
 pub use generate::{Burst, End, Generation};

@@ -3,6 +3,7 @@
 //! Link, undo, embedding, command line and tests all just set an [`Experiment`]. It is plain data: words and numbers, no
 //! registry. It is checked when an engine turns it into a plan. [`link`] writes it into the URL's hash and back.
 
+mod instruments;
 pub mod link;
 
 use crate::spec::Values;
@@ -28,6 +29,8 @@ pub struct Experiment {
     pub panes: Vec<Pane>,
     /// What is looked at.
     pub view: View,
+    /// What the instruments are set to.
+    pub instruments: Instruments,
     /// How a continuation is drawn.
     pub draw: Draw,
     /// Seed of everything random.
@@ -184,6 +187,8 @@ macro_rules! words {
 
 pub(crate) use words;
 
+pub use instruments::{Act, Effect, Instruments, LensLayout, LensNorm, PatchMetric, PatchSite, Removal, Through};
+
 words! {
     /// What the matrices show.
     Quantity {
@@ -213,6 +218,10 @@ words! {
         Sinks = "sinks",
         /// Head roles from probes.
         Roles = "roles",
+        /// What the layers would say, and what each part adds to a logit.
+        Lens = "lens",
+        /// Heads taken out, activations put in from another prompt.
+        Interventions = "interventions",
         /// The mechanism's page.
         Paper = "paper",
     }
@@ -275,6 +284,7 @@ impl Default for Experiment {
             ],
             // The head of the shipped model that rests most on the first token.
             view: View { pin: Head { layer: 1, head: 5 }, ..View::default() },
+            instruments: Instruments::default(),
             draw: Draw::default(),
             seed: 0,
         }

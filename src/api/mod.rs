@@ -11,6 +11,7 @@ pub mod protocol;
 pub mod server;
 
 use crate::experiment::{Chip, Experiment, Head};
+use crate::lens::finding::Finding;
 use crate::lens::roles::RoleReport;
 use crate::outcome::{Ceilings, EngineFacts, ModelFacts, Outcome, Quote, Scores, Token, Verification};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,18 @@ pub enum Command {
         /// Pane index.
         pane: usize,
     },
+    /// What an instrument says about one pane, as the experiment has it set. A newer question of the same instrument makes
+    /// an older one pointless.
+    Analyse {
+        /// The experiment.
+        experiment: Experiment,
+        /// Pane index.
+        pane: usize,
+        /// Id of the analysis, see [`crate::lens::analysis::ALL`].
+        analysis: String,
+    },
+    /// Every analysis that waits or runs is given up and answered with `superseded`.
+    Stop,
     /// Begins a continuation of one pane; an older one of that pane is forgotten.
     Begin {
         /// The experiment whose prompt is continued.
@@ -103,6 +116,8 @@ pub enum Command {
         /// Mechanism id.
         mechanism: String,
     },
+    /// Compares the newest run with the definition on the processor.
+    Verify,
 }
 
 /// What the worker answers.
@@ -116,8 +131,6 @@ pub enum Reply {
         /// What computes.
         engine: EngineFacts,
         /// What was loaded.
-    /// Compares the newest run with the definition on the processor.
-    Verify,
         model: ModelFacts,
     },
     /// Answer to [`Command::Run`]; buffers hold each pane's arrays in the order of `arrays`.
@@ -142,6 +155,13 @@ pub enum Reply {
         /// Scores per head.
         report: RoleReport,
     },
+    /// Answer to [`Command::Analyse`].
+    Analysed {
+        /// What was found.
+        finding: Box<Finding>,
+    },
+    /// Answer to [`Command::Stop`].
+    Stopped,
     /// Answer to [`Command::Begin`].
     Begun {
         /// Measured time of reading the prompt.
@@ -192,9 +212,9 @@ pub enum Reply {
     },
     /// Bytes of the model that have arrived, or passes of an analysis that are done; not the final reply.
     Progress {
-        /// Bytes so far.
+        /// So far.
         bytes: usize,
-        /// Bytes in all, when the server says.
+        /// In all, when the server says.
         total: Option<usize>,
     },
     /// It failed.

@@ -91,8 +91,15 @@ impl Server {
             Ok(command) => command,
             Err(error) => return self.fail(id, &Error::parse("command", error)),
         };
-        if matches!(command, Command::Run { .. }) {
-            self.supersede();
+        match &command {
+            Command::Run { .. } => self.supersede(|waiting| matches!(waiting, Command::Run { .. })),
+            Command::Analyse { analysis, pane, .. } => self.give_up(Some((analysis.clone(), *pane))),
+            // Answered at once, since what it ends may be what it would wait for.
+            Command::Stop => {
+                self.give_up(None);
+                return self.post(id, &Reply::Stopped, Vec::new());
+            }
+            _ => {}
         }
         let blobs = get("files").dyn_into::<List>().unwrap_or_default();
         let blobs = blobs.iter().filter_map(|blob| blob.dyn_into::<Blob>().ok()).collect();
@@ -103,23 +110,41 @@ impl Server {
         }
     }
 
-    /// Answers every run that waits.
-    fn supersede(&self) {
-        let runs = |waiting: &Waiting| matches!(waiting.command, Command::Run { .. });
-        let (old, kept): (Vec<_>, Vec<_>) = self.queue.borrow_mut().drain(..).partition(runs);
+    /// Answers what waits and is `old` now.
+    fn supersede(&self, old: impl Fn(&Command) -> bool) {
+        let (old, kept): (Vec<_>, Vec<_>) =
+            self.queue.borrow_mut().drain(..).partition(|waiting| old(&waiting.command));
         self.queue.borrow_mut().extend(kept);
         old.iter().for_each(|waiting| self.fail(waiting.id, &Error::Superseded));
+    }
+
+    /// Ends the questions of one instrument about one pane, or all: those that wait, and the one under way before its next
+    /// pass.
+    fn give_up(&self, question: Option<(String, usize)>) {
+        let is_old = |analysis: &str, pane: usize| {
+            question.as_ref().is_none_or(|(id, of)| (id.as_str(), *of) == (analysis, pane))
+        };
+        self.supersede(|waiting| matches!(waiting, Command::Analyse { analysis, pane, .. } if is_old(analysis, *pane)));
+        if self.asked.borrow().as_ref().is_some_and(|(id, pane)| is_old(id, *pane)) {
+            self.given_up.set(self.given_up.get() + 1);
+        }
     }
 
     /// Works until nothing waits.
     async fn work(self: Rc<Self>) {
         loop {
             let Some(next) = self.queue.borrow_mut().pop_front() else { break };
+            let given_up = self.given_up.get();
             let answer = self.answer(&next).await;
             match answer {
                 Ok((reply, arrays)) => self.post(next.id, &reply, arrays),
-                // Probes that stepped aside start over, behind the run they made way for.
+                // What stepped aside starts over, behind the run it made way for.
                 Err(Error::Superseded) if matches!(next.command, Command::Roles { .. }) => {
+                    self.queue.borrow_mut().push_back(next);
+                }
+                Err(Error::Superseded)
+                    if matches!(next.command, Command::Analyse { .. }) && self.given_up.get() == given_up =>
+                {
                     self.queue.borrow_mut().push_back(next);
                 }
                 Err(error) => self.fail(next.id, &error),
@@ -168,10 +193,20 @@ impl Server {
                 }),
             },
         };
+        self.tell_changes(engine.as_ref(), command);
         self.engine.replace(engine);
         answer
     }
 
+    /// Tells the page when another engine computes than it was told, or when more of it was checked.
+    fn tell_changes(&self, engine: Option<&Engine>, command: &Command) {
+        let now = engine.map(Engine::facts);
+        let known = self.told.replace(now.clone());
+        let opens = matches!(command, Command::Open { .. } | Command::OpenFiles { .. });
+        if let Some(engine) = now.filter(|now| known.as_ref() != Some(now) && !opens) {
+            self.post(0, &Reply::Engine { engine }, Vec::new());
+        }
+    }
 
     async fn open(&self, id: &str, files: Files, choice: &str) -> Result<Engine> {
         let choice: Choice = choice.parse()?;
@@ -188,24 +223,14 @@ impl Server {
     }
 
     /// What needs a model.
-    async fn ask(&self, engine: &mut Engine, command: &Command) -> Result<Answer> {
+    async fn ask(&self, engine: &mut Engine, call: u32, command: &Command) -> Result<Answer> {
         // Waiting even for no time lets the browser deliver what the page has sent meanwhile.
         let newer_run = async || {
             TimeoutFuture::new(0).await;
             self.queue.borrow().iter().any(|waiting| matches!(waiting.command, Command::Run { .. }))
-        self.tell_changes(engine.as_ref(), command);
         };
         match command {
             Command::Run { experiment } => {
-    /// Tells the page when another engine computes than it was told, or when more of it was checked.
-    fn tell_changes(&self, engine: Option<&Engine>, command: &Command) {
-        let now = engine.map(Engine::facts);
-        let known = self.told.replace(now.clone());
-        let opens = matches!(command, Command::Open { .. } | Command::OpenFiles { .. });
-        if let Some(engine) = now.filter(|now| known.as_ref() != Some(now) && !opens) {
-            self.post(0, &Reply::Engine { engine }, Vec::new());
-        }
-    }
                 let mut outcome = engine.run(experiment, newer_run).await?;
                 let (mut named, mut arrays) = (Vec::new(), Vec::new());
                 for (index, pane) in outcome.panes.iter_mut().enumerate() {
@@ -223,6 +248,17 @@ impl Server {
             }
             Command::Roles { experiment, pane } => {
                 Ok((Reply::Roles { report: engine.roles(experiment, *pane, newer_run).await? }, Vec::new()))
+            }
+            Command::Analyse { experiment, pane, analysis } => {
+                self.asked.replace(Some((analysis.clone(), *pane)));
+                let given_up = self.given_up.get();
+                let step = async |done, all| {
+                    self.post(call, &Reply::Progress { bytes: done, total: Some(all) }, Vec::new());
+                    newer_run().await || self.given_up.get() != given_up
+                };
+                let finding = engine.analyse(experiment, *pane, analysis, step).await;
+                self.asked.take();
+                Ok((Reply::Analysed { finding: Box::new(finding?) }, Vec::new()))
             }
             Command::Ceilings => Ok((Reply::Ceilings { ceilings: engine.ceilings().await? }, Vec::new())),
             Command::Quote { stack, text, tokens, drawn } => {

@@ -4,6 +4,7 @@
 //! 1, with `--json` also an object `{"error": {"code", "message"}}` on standard output.
 
 mod cli {
+    pub mod analyse;
     pub mod apply;
     pub mod bench;
     pub mod check;
@@ -53,6 +54,8 @@ enum Command {
     Bench(cli::bench::Args),
     /// The loss of a text file under several stacks.
     Score(cli::score::Args),
+    /// Asks an instrument of the page: lens, attribution, ablation, patching.
+    Analyse(cli::analyse::Args),
     /// Asks a model the tasks with exact ground truth, whole and without each head.
     Circuits(cli::circuits::Args),
     /// Trains a model to ship.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cli::check::command(&args, json),
         Command::Bench(args) => cli::bench::command(&args, json),
         Command::Score(args) => cli::score::command(&args, json),
+        Command::Analyse(args) => cli::analyse::command(&args, json),
         Command::Circuits(args) => cli::circuits::command(&args, json),
         Command::Train(args) => attnscope::train::command(&args, &mut std::io::stdout()),
     };

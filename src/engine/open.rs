@@ -58,10 +58,8 @@ pub struct Engine {
     ran: Vec<Ran>,
     /// What the plain model does on probes, once something wanted to know.
     pub(super) probed: Option<Probed>,
-    /// Passes that instruments start again from.
-    pub(super) kept: Vec<super::analyse::Kept>,
-    /// Final norm and vocabulary head, once a lens wanted them.
-    pub(super) readout: Option<std::sync::Arc<crate::lens::readout::Readout>>,
+    /// What instruments keep from one question to the next.
+    pub(super) bench: super::analyse::Bench,
     /// The same weights with a longer context, once a quote wanted it.
     pub(super) long: Option<Box<Engine>>,
 }
@@ -96,8 +94,7 @@ impl Engine {
             last: None,
             ran: Vec::new(),
             probed: None,
-            kept: Vec::new(),
-            readout: None,
+            bench: Default::default(),
             long: None,
         })
     }
@@ -212,19 +209,19 @@ impl Engine {
             }
             if ran.empty_rows > 0 {
                 let name = name.to_ascii_uppercase();
-        let version = |placed: &Placed| (placed.mechanism.id.into(), placed.mechanism.version().into());
                 notices.push(format!("pane {name}: {} query rows keep no key and read nothing", ran.empty_rows));
             }
         }
+        let version = |placed: &Placed| (placed.mechanism.id.into(), placed.mechanism.version().into());
         let answer = |(index, ran): (usize, &&Ran)| ran.outcome(panes[0], index == 0, &self.tokenizer);
         Ok(Outcome {
             engine: self.facts(),
             model: self.model.clone(),
-            seed: plan.seed,
-            mechanisms: plan.stacks.iter().flat_map(Stack::iter).map(version).collect(),
             tokens: plan.tokens.iter().map(|id| self.token(*id)).collect(),
             panes: panes.iter().enumerate().map(answer).collect(),
             notices,
+            seed: plan.seed,
+            mechanisms: plan.stacks.iter().flat_map(Stack::iter).map(version).collect(),
         })
     }
 

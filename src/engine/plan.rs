@@ -76,7 +76,14 @@ impl Plan {
 
     /// What the answer of one stack depends on.
     pub fn key(&self, stack: &Stack) -> Key {
+        Key::new(&self.tokens, self.seed, stack)
+    }
+}
+
+impl Key {
+    /// What the answer of these tokens under a stack depends on.
+    pub fn new(tokens: &[u32], seed: u64, stack: &Stack) -> Self {
         let placed = |placed: &crate::mechanism::Placed| (placed.mechanism.id, placed.values.clone());
-        Key { tokens: self.tokens.clone(), seed: self.seed, stack: stack.iter().map(placed).collect() }
+        Self { tokens: tokens.into(), seed, stack: stack.iter().map(placed).collect() }
     }
 }

@@ -6,6 +6,7 @@
 //! The version names the form. 1 is the readable one; 2 holds the same text compressed under the key `z`, and is written
 //! when the readable one would be longer than [`LONGEST_READABLE`]. Whatever stands beside `z` is read after it.
 
+mod instruments;
 mod pack;
 
 use super::{Chip, Draw, Experiment, PANE_NAMES, Pane, View};
@@ -74,6 +75,7 @@ pub fn readable(experiment: &Experiment) -> Vec<(String, String)> {
         parts.push((name.to_string(), pane.stack.iter().map(write_chip).collect::<Vec<_>>().join(",")));
     }
     parts.extend(write_view(&experiment.view));
+    parts.extend(instruments::write(&experiment.instruments));
     parts
 }
 
@@ -123,8 +125,9 @@ fn read_readable(hash: &str) -> Result<Opened> {
             "seed" => experiment.seed = number(key, &value)?,
             _ if PANE_NAMES.get(panes.len()) == Some(&key) => panes.push(Pane { stack: read_stack(&value)? }),
             _ => {
-                let known =
-                    read_draw(&mut experiment.draw, key, &value)? || read_view(&mut experiment.view, key, &value)?;
+                let known = read_draw(&mut experiment.draw, key, &value)?
+                    || read_view(&mut experiment.view, key, &value)?
+                    || instruments::read(&mut experiment.instruments, key, &value)?;
                 if !known {
                     notices.push(format!("link: {key} is not known here and was left out"));
                 }

@@ -10,57 +10,8 @@ use crate::experiment::Head;
 use crate::hook::{ActivationCache, Selection, Site};
 use crate::model::{Config, Weights};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 
-/// Something that writes into the residual stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// The token embedding.
-    Embedding,
-    /// The position embedding.
-    Position,
-    /// One head.
-    Head(Head),
-    /// The bias of a layer's output projection.
-    AttentionBias(usize),
-    /// A layer's feed-forward, its bias included.
-    FeedForward(usize),
-    /// The bias of the final norm.
-    FinalBias,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Part::Embedding => f.write_str("embedding"),
-            Part::Position => f.write_str("position"),
-            Part::Head(head) => head.fmt(f),
-            Part::AttentionBias(layer) => write!(f, "attention bias {layer}"),
-            Part::FeedForward(layer) => write!(f, "feed-forward {layer}"),
-            Part::FinalBias => f.write_str("final bias"),
-        }
-    }
-}
-
-/// A logit, or the difference of two, and its parts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Attribution {
-    /// Position whose prediction is explained.
-    pub position: usize,
-    /// Each part and what it adds, in the order of the pass.
-    pub parts: Vec<(Part, f32)>,
-    /// The logit, or difference, as the end of the residual stream gives it.
-    pub logit: f32,
-}
-
-impl Attribution {
-    /// Σ parts; equals [`Attribution::logit`] up to rounding.
-    pub fn sum(&self) -> f32 {
-        self.parts.iter().map(|(_, logit)| f64::from(*logit)).sum::<f64>() as f32
-    }
-}
+pub use super::finding::{Attribution, Part};
 
 /// What attribution reads of a pass.
 pub fn wanted() -> Selection {

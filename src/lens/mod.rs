@@ -4,15 +4,25 @@
 //! rows sum to one. [`sinks`], [`heads`], [`roles`] and [`regions`] read it. What needs the model's weights
 //! (`logit_lens`, `attribution`, `copying`) or runs it again (`causal`) comes with the feature `model`.
 
+pub mod analysis;
 #[cfg(feature = "model")]
 pub mod attribution;
 #[cfg(feature = "model")]
+pub mod base;
+#[cfg(feature = "model")]
 pub mod causal;
 #[cfg(feature = "model")]
+pub mod composition;
+#[cfg(feature = "model")]
 pub mod copying;
+pub mod finding;
 pub mod heads;
 #[cfg(feature = "model")]
 pub mod logit_lens;
+#[cfg(feature = "model")]
+pub mod patching;
+#[cfg(feature = "model")]
+pub mod paths;
 mod patterns;
 #[cfg(feature = "model")]
 pub mod readout;

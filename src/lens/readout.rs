@@ -92,7 +92,7 @@ impl Readout {
     pub fn head(&self, y: &[f32]) -> Vec<f32> {
         let width = self.width().max(1);
         // f32 in rows: the products of a whole vocabulary are the bulk of a lens.
-        self.directions.data.chunks_exact(width).map(|row| row.iter().zip(y).map(|(a, b)| a * b).sum()).collect()
+        self.directions.data.chunks_exact(width).map(|row| crate::model::dot(row, y)).collect()
     }
 
     /// Logits `[V]` of a residual vector after the final norm.

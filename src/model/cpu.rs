@@ -63,6 +63,57 @@ impl CpuModel {
         Ok(host(logits.into_data()))
     }
 
+    /// Runs one sequence as [`CpuModel::run`] does; → logits `[1,Q,V]`, and whether mechanisms carry something from layer to
+    /// layer, so that [`CpuModel::resume`] would miss it.
+    ///
+    /// # Errors
+    /// As [`CpuModel::run`].
+    pub fn run_remembering(
+        &self,
+        tokens: &[u32],
+        stack: &Stack,
+        seed: u64,
+        tap: &mut dyn Tap,
+    ) -> Result<(Array, bool)> {
+        self.check_tokens(tokens, 0)?;
+        let run = Run::tapped(stack, seed, tap);
+        let mut cache = KeyValues::new();
+        let logits = self.text.advance(self.tokens(&[tokens], tokens.len()), &run, Some(&mut cache));
+        run.verdict()?;
+        Ok((host(logits.into_data()), cache.memories.words() > 0))
+    }
+
+    /// Runs a batch of whole sequences from their residual stream `[B,Q,M]` before `layer` on; → logits `[B,Q,V]`, or with a
+    /// `query` those of that position alone `[B,1,V]`. What mechanisms remember of earlier layers is not there.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a residual stream that is not `[B,Q,M]`, or a replacement that does not fit; [`Error::Param`] for
+    /// a layer or query that is not there.
+    pub fn resume(
+        &self,
+        residual: &Array,
+        layer: usize,
+        query: Option<usize>,
+        stack: &Stack,
+        seed: u64,
+        tap: &mut dyn Tap,
+    ) -> Result<Array> {
+        let config = self.config();
+        let &[batch, queries, width] = residual.shape.as_slice() else { return Err(misshaped(residual)) };
+        if width != config.width || queries == 0 || batch == 0 {
+            return Err(misshaped(residual));
+        }
+        if layer > config.layers || query.is_some_and(|query| query >= queries) {
+            let came = format!("{layer} and {query:?}");
+            return Err(refuse("layer and query", &format!("lie within {} and {queries}", config.layers), came));
+        }
+        let run = Run::tapped(stack, seed, tap);
+        let x = Tensor::from_data(TensorData::new(residual.data.clone(), residual.shape.clone()), &self.device);
+        let logits = self.text.resume(x, layer, query, &run);
+        run.verdict()?;
+        Ok(host(logits.into_data()))
+    }
+
     /// Step-by-step decoding under `stack`.
     pub fn decoder<'a>(&'a self, stack: &'a Stack, seed: u64) -> Decoder<'a> {
         Decoder { model: self, stack, seed, seen: Seen::default() }
@@ -126,6 +177,15 @@ impl CpuModel {
             }
             None => Ok(()),
         }
+    }
+}
+
+fn misshaped(residual: &Array) -> Error {
+    Error::Shape {
+        who: "model".into(),
+        tensor: "residual".into(),
+        expected: "[B,Q,M]".into(),
+        came: format!("{:?}", residual.shape),
     }
 }
 

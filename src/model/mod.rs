@@ -28,6 +28,7 @@ pub mod weights;
 pub use config::Config;
 pub use cpu::{CpuModel, Decoder, Seen};
 pub use decode::KeyValues;
+pub(crate) use lean::dot;
 pub use load::{Files, Loaded, load};
 pub use run::Run;
 pub use text::Text;

@@ -243,7 +243,6 @@ impl Text {
 
     /// The same for tokens that follow those whose keys and values are in `cache`, to which theirs are added.
     pub fn advance(&self, tokens: Tensor<2, Int>, run: &Run<'_>, mut cache: Option<&mut KeyValues>) -> Tensor<3> {
-        let device = tokens.device();
         let [_, queries] = tokens.dims();
         let first = cache.as_ref().map_or(0, |cache| cache.tokens());
         let mut x = run.offer(0, Site::Embed, embedding(self.embed.val(), tokens)); // [B,Q,M]
@@ -251,6 +250,32 @@ impl Text {
             let rows = positions.val().narrow(0, first, queries).unsqueeze::<3>().expand(x.dims());
             x = x + run.offer(0, Site::PosEmbed, rows);
         }
+        let x = self.layers_from(0, x, first, run, cache.as_deref_mut());
+        self.read(x, run)
+    }
+
+    /// Logits `[B,Q,V]` of whole sequences from the residual stream x `[B,Q,M]` before `layer` on, as if the layers before
+    /// had just made it; with a `query`, those of that position alone `[B,1,V]`. What mechanisms remember of earlier layers
+    /// is not there.
+    pub fn resume(&self, x: Tensor<3>, layer: usize, query: Option<usize>, run: &Run<'_>) -> Tensor<3> {
+        let x = self.layers_from(layer, x, 0, run, None);
+        let x = match query {
+            Some(query) => x.narrow(1, query, 1),
+            None => x,
+        };
+        self.read(x, run)
+    }
+
+    /// The layers from `from` on: x `[B,Q,M]` → x `[B,Q,M]`, of tokens from position `first` on.
+    fn layers_from(
+        &self,
+        from: usize,
+        mut x: Tensor<3>,
+        first: usize,
+        run: &Run<'_>,
+        mut cache: Option<&mut KeyValues>,
+    ) -> Tensor<3> {
+        let (device, queries) = (x.device(), x.dims()[1]);
         let rotation = match self.config.positions {
             Positions::Learned => None,
             Positions::Rotary { theta, pairing } => {
@@ -258,7 +283,7 @@ impl Text {
             }
         };
         let mut own = Memories::default();
-        for (layer, block) in self.blocks.iter().enumerate() {
+        for (layer, block) in self.blocks.iter().enumerate().skip(from) {
             let grid = Grid {
                 layer,
                 layers: self.config.layers,
@@ -276,6 +301,11 @@ impl Text {
             };
             x = self.block(block, x, &grid, rotation.as_ref(), run, past);
         }
+        x
+    }
+
+    /// The end of the model: x `[B,Q,M]` → logits `[B,Q,V]`.
+    fn read(&self, x: Tensor<3>, run: &Run<'_>) -> Tensor<3> {
         let x = run.offer(0, Site::LnFinal, self.ln_final.apply(x));
         let unembed = match &self.unembed {
             Some(unembed) => unembed.val(),

@@ -5,6 +5,7 @@
 //! matters for numbers has changed, the experiment runs; a change of the view never runs anything. The old outcome stays
 //! on screen, marked stale, until the new one is there.
 
+pub mod analyses;
 pub mod continuing;
 pub(super) mod drive;
 mod history;
@@ -121,6 +122,7 @@ pub struct Store {
     heads: RwSignal<BTreeMap<PaneHead, (u64, Fetched<HeadMaps>)>>,
     roles: RwSignal<BTreeMap<usize, (Inputs, Fetched<RoleReport>)>>,
     laws: RwSignal<BTreeMap<String, Fetched<Vec<LawReport>>>>,
+    analyses: RwSignal<BTreeMap<(usize, &'static str), analyses::Entry>>,
     /// By the number of the run.
     verified: RwSignal<(u64, Fetched<Verification>)>,
     continuing: RwSignal<Continuing>,
@@ -154,6 +156,7 @@ impl Store {
             heads: RwSignal::new(BTreeMap::new()),
             roles: RwSignal::new(BTreeMap::new()),
             laws: RwSignal::new(BTreeMap::new()),
+            analyses: RwSignal::new(BTreeMap::new()),
             verified: RwSignal::default(),
             continuing: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),

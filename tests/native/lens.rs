@@ -1,6 +1,9 @@
 //! Lenses on patterns whose answers are known by hand.
 
+mod analyses;
+mod composing;
 mod instruments;
+mod interventions;
 mod shipped;
 
 use attnscope::experiment::{Head, Metric};

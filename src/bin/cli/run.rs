@@ -4,6 +4,7 @@ use super::{npz, print};
 use attnscope::engine::{Choice, Engine};
 use attnscope::experiment::{Experiment, PANE_NAMES, link};
 use attnscope::hook::{Array, Selection};
+use attnscope::lens::finding::Finding;
 use attnscope::outcome::Outcome;
 use attnscope::{Error, Result};
 use serde::Serialize;
@@ -41,9 +42,17 @@ pub fn command(args: &Args) -> Result<()> {
         npz::write(out, arrays.iter().map(|(name, array)| (name.clone(), array)), &note)?;
         captures = Some(arrays.into_iter().map(|(name, array)| Captured { name, shape: array.shape }).collect());
     }
+    let ablation = match experiment.instruments.ablate.as_slice() {
+        [] => None,
+        _ => {
+            let mut without =
+                |pane| pollster::block_on(engine.analyse(&experiment, pane, "ablation", async |_, _| false));
+            Some((0..experiment.panes.len()).map(&mut without).collect::<Result<Vec<_>>>()?)
+        }
+    };
     notices.append(&mut outcome.notices);
     outcome.notices = notices;
-    print::json_line(&Answer { outcome, captures })
+    print::json_line(&Answer { outcome, captures, ablation })
 }
 
 /// What `run` prints.
@@ -54,6 +63,9 @@ struct Answer {
     /// What the npz holds, when one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     captures: Option<Vec<Captured>>,
+    /// Each pane without the heads that the experiment takes out, when it takes any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ablation: Option<Vec<Finding>>,
 }
 
 /// One array of the npz.
@@ -75,7 +87,7 @@ fn capture(engine: &mut Engine, experiment: &Experiment, wanted: &Selection) -> 
 }
 
 /// The experiment, and what in a link was not understood.
-fn read(source: &str) -> Result<(Experiment, Vec<String>)> {
+pub fn read(source: &str) -> Result<(Experiment, Vec<String>)> {
     if let Some((_, hash)) = source.split_once('#') {
         let opened = link::read(hash)?;
         return Ok((opened.experiment, opened.notices));

@@ -124,7 +124,7 @@ fn add_row_product(x: &[f32], w: Matrix<'_>, y: &mut [f32]) {
 }
 
 /// The sum of products of two rows.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     let mut sums = [Lanes::splat(0.0); 4];

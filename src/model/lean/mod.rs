@@ -26,7 +26,8 @@ use super::weights::Weights;
 use crate::Result;
 use crate::mechanism::Stack;
 use attention::Plain;
-use linear::{Matrix, add_product, dot};
+pub(crate) use linear::dot;
+use linear::{Matrix, add_product};
 use stacked::Stacked;
 use steps::{Gain, activate};
 

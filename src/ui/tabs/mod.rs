@@ -2,7 +2,11 @@
 //!
 //! The open tab is part of the link. Only the open one exists, so that a closed one costs nothing.
 
+mod asked;
 pub mod chart;
+mod heat;
+mod interventions;
+mod lens;
 mod paper;
 mod roles;
 mod sinks;
@@ -14,7 +18,7 @@ use crate::ui::store::Store;
 use leptos::prelude::*;
 use web_sys::KeyboardEvent;
 
-/// Sinks, head roles, paper.
+/// Sinks, head roles, lens, interventions, paper.
 #[component]
 pub fn Tabs() -> impl IntoView {
     let store = Store::here();
@@ -75,6 +79,8 @@ pub fn Tabs() -> impl IntoView {
                 {move || match open.get() {
                     Tab::Sinks => view! { <sinks::SinksTab/> }.into_any(),
                     Tab::Roles => view! { <roles::RolesTab/> }.into_any(),
+                    Tab::Lens => view! { <lens::LensTab/> }.into_any(),
+                    Tab::Interventions => view! { <interventions::InterventionsTab/> }.into_any(),
                     Tab::Paper => view! { <paper::PaperTab/> }.into_any(),
                 }}
             </div>
@@ -90,6 +96,8 @@ fn tab_word(tab: Tab) -> &'static str {
     match tab {
         Tab::Sinks => "Sinks",
         Tab::Roles => "Head roles",
+        Tab::Lens => "Lens",
+        Tab::Interventions => "Interventions",
         Tab::Paper => "Paper",
     }
 }

@@ -1,6 +1,9 @@
 //! A link restores the experiment it was made of, whatever its text holds.
 
-use attnscope::experiment::{Chip, Experiment, Head, Metric, Order, Pane, Quantity, Scale, Tab, View, link};
+use attnscope::experiment::{
+    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Pane, PatchMetric, PatchSite,
+    Quantity, Removal, Scale, Tab, Through, View, link,
+};
 use attnscope::spec::Plain;
 use proptest::prelude::*;
 
@@ -75,10 +78,43 @@ fn view() -> impl Strategy<Value = View> {
     )
 }
 
+fn instruments() -> impl Strategy<Value = Instruments> {
+    let id = prop::option::of(any::<u32>());
+    let heads = prop::collection::vec((0usize..100, 0usize..100), 0..5);
+    let words = (one(LensNorm::ALL), one(LensLayout::ALL), one(Act::ALL), one(Removal::ALL));
+    let more = (one(Effect::ALL), one(PatchSite::ALL), one(PatchMetric::ALL), one(Through::ALL));
+    (id.clone(), id, heads, words, more, text()).prop_map(
+        |(answer, against, heads, (norm, layout, act, how), (effect, site, by, through), corrupted)| Instruments {
+            answer,
+            against,
+            norm,
+            layout,
+            act,
+            ablate: heads.into_iter().map(|(layer, head)| Head { layer, head }).collect(),
+            how,
+            effect,
+            corrupted,
+            site,
+            by,
+            through,
+        },
+    )
+}
+
 fn experiment(panes: impl Strategy<Value = Vec<Pane>>) -> impl Strategy<Value = Experiment> {
-    (text(), text(), any::<bool>(), panes, view(), any::<u64>()).prop_map(|(model, prompt, bos, panes, view, seed)| {
-        Experiment { version: 1, model, prompt, bos, panes, view, seed, ..Experiment::default() }
-    })
+    (text(), text(), any::<bool>(), panes, view(), instruments(), any::<u64>()).prop_map(
+        |(model, prompt, bos, panes, view, instruments, seed)| Experiment {
+            version: 1,
+            model,
+            prompt,
+            bos,
+            panes,
+            view,
+            instruments,
+            seed,
+            ..Experiment::default()
+        },
+    )
 }
 
 /// Whether a hash survives in an address bar and a message: printable ASCII without what ends a link.
@@ -99,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_can_stand_in_the_address_bar(hash in "\\PC{0,80}", part in "(v|m|p|a|b|q|pin|eps|seed|wall|v=2&z)=[a-z0-9(),:%&=.-]{0,40}") {
+    fn anything_can_stand_in_the_address_bar(hash in "\\PC{0,80}", part in "(v|m|p|a|b|q|pin|eps|seed|wall|ablate|answer|how|v=2&z)=[a-z0-9(),:%&=.-]{0,40}") {
         // It may be refused, but with a reason, and never by a panic.
         for hash in [hash.clone(), part.clone(), format!("{part}&{hash}")] {
             if let Err(error) = link::read(&hash) {

@@ -3,16 +3,17 @@
 use attnscope::experiment::Head;
 use attnscope::hook::{Ablation, ActivationCache, Array, HookPoint, Patch};
 use attnscope::lens::attribution::{self, Part, attribute};
-use attnscope::lens::causal::{Effects, Removal, effects, every_head, without};
-use attnscope::lens::logit_lens::{self, LensNorm, logit_lens};
+use attnscope::lens::causal::{Effects, Removal, effects, every_head, site, without};
+use attnscope::lens::logit_lens::{self, LensNorm, Look, logit_lens};
 use attnscope::lens::readout::Readout;
 use attnscope::mechanism::Stack;
 use attnscope::model::{Config, CpuModel, Weights};
+use std::collections::BTreeMap;
 
-const TOKENS: [u32; 9] = [0, 7, 31, 4, 31, 22, 7, 11, 40];
+pub const TOKENS: [u32; 9] = [0, 7, 31, 4, 31, 22, 7, 11, 40];
 
 /// Both families, untied too, with weights and biases large enough to show mistakes.
-fn models() -> Vec<(&'static str, Config, Weights)> {
+pub fn models() -> Vec<(&'static str, Config, Weights)> {
     let llama = Config { context: 32, ..Config::llama(50, 24, 3, 6, 3, 40) };
     let gpt2 = Config::gpt2(50, 24, 3, 4, 32);
     let untied = Config { tied: false, ..gpt2.clone() };
@@ -32,7 +33,7 @@ fn models() -> Vec<(&'static str, Config, Weights)> {
     [("llama", llama), ("gpt2", gpt2), ("gpt2 untied", untied)].into_iter().map(make).collect()
 }
 
-fn plain() -> Stack {
+pub fn plain() -> Stack {
     Stack::new("a", &[]).unwrap()
 }
 
@@ -48,7 +49,8 @@ fn the_lens_at_the_end_is_the_model() {
     for (name, config, weights) in models() {
         let (logits, captures) = pass(&config, &weights, logit_lens::wanted());
         let readout = Readout::new(&config, &weights).unwrap();
-        let lens = logit_lens(&readout, &captures, 3, &TOKENS, LensNorm::Final, 50).unwrap();
+        let look = Look { first: 0, norm: LensNorm::Final, top: 50, answer: Some(22) };
+        let lens = logit_lens(&readout, &captures, 3, &TOKENS, look).unwrap();
         assert_eq!((lens.depths, lens.tokens, lens.readings.len()), (4, 9, 36));
         for query in 0..9 {
             let row = logits.at(query);
@@ -62,6 +64,8 @@ fn the_lens_at_the_end_is_the_model() {
                 assert!((probability - expected).abs() < 1e-5, "{name} {query}: {probability} is not {expected}");
             }
             assert!(reading.top.is_sorted_by(|a, b| a.1 >= b.1));
+            let place = reading.top.iter().position(|(id, _)| *id == 22).unwrap();
+            assert_eq!(reading.tracked, Some((reading.top[place].1, place)));
             let Some(next) = TOKENS.get(query + 1) else {
                 assert_eq!((reading.loss, reading.rank), (None, None));
                 continue;
@@ -71,7 +75,11 @@ fn the_lens_at_the_end_is_the_model() {
             assert!((reading.loss.unwrap() + reading.top[place].1.ln()).abs() < 1e-4);
         }
         assert!(lens.readings[..9].iter().any(|reading| reading.divergence > 0.01), "{name} knows all at once");
-        let raw = logit_lens(&readout, &captures, 3, &TOKENS, LensNorm::None, 1).unwrap();
+        let late = logit_lens(&readout, &captures, 3, &TOKENS, Look { first: 7, ..look }).unwrap();
+        assert_eq!((late.first, late.tokens, late.readings.len()), (7, 2, 8));
+        assert_eq!(late.readings[2 * 2 + 1], lens.readings[2 * 9 + 8], "{name}: the same reading among fewer");
+        let look = Look { norm: LensNorm::None, top: 1, ..look };
+        let raw = logit_lens(&readout, &captures, 3, &TOKENS, look).unwrap();
         assert_ne!(raw.readings[30].entropy, lens.readings[30].entropy, "{name}: the norm changes nothing");
     }
 }
@@ -134,7 +142,7 @@ fn taking_out_what_does_nothing_changes_nothing() {
     }
     weights.0.get_mut("blocks.2.attn.b_q").unwrap().data[config.head_width..2 * config.head_width].fill(0.0);
     let model = CpuModel::new(&config, &weights).unwrap();
-    for how in Removal::ALL {
+    for how in Removal::ALL.iter().copied() {
         let found = effects(&model, &plain(), &TOKENS, how, 3).unwrap();
         assert_eq!((found.delta_loss.len(), found.divergence.len()), (12, 12));
         let (delta, divergence) = effect(&found, &config, silent);
@@ -157,16 +165,16 @@ fn a_row_of_a_batch_is_a_pass_of_its_own() {
     for (how, ablation) in
         [(Removal::Zero, Ablation::Scale(0.0)), (Removal::Mean, Ablation::Mean), (Removal::Uniform, Ablation::Uniform)]
     {
-        let mut came = Vec::new();
+        let mut came = BTreeMap::new();
         without(&model, &plain(), &TOKENS, &sets, how, 0, |index, logits| {
-            assert_eq!((index, logits.shape.as_slice()), (came.len(), &[9, 50][..]));
-            came.push(logits.data.clone());
+            assert_eq!(logits.shape, [9, 50]);
+            assert!(came.insert(index, logits.data.clone()).is_none(), "set {index} came twice");
         })
         .unwrap();
         assert_eq!(came.len(), 20);
-        for (set, came) in sets.iter().zip(&came) {
+        for (set, came) in sets.iter().zip(came.values()) {
             let edit = |patch: Patch, head: &Head| {
-                patch.ablate(HookPoint::new(head.layer, how.site()), Some(head.head), ablation.clone())
+                patch.ablate(HookPoint::new(head.layer, site(how)), Some(head.head), ablation.clone())
             };
             let mut patch = set.iter().fold(Patch::default(), edit);
             let alone = model.run(&[&TOKENS], &plain(), 0, &mut patch).unwrap();

@@ -4,7 +4,7 @@ use attnscope::experiment::Head;
 use attnscope::hook::{ActivationCache, Array};
 use attnscope::lens::attribution::{self, attribute};
 use attnscope::lens::causal::{Removal, every_head};
-use attnscope::lens::logit_lens::{self, LensNorm, logit_lens};
+use attnscope::lens::logit_lens::{self, LensNorm, Look, logit_lens};
 use attnscope::lens::readout::Readout;
 use attnscope::lens::roles::RoleReport;
 use attnscope::lens::suite::{self, Tokens};
@@ -163,7 +163,8 @@ fn lens_and_parts_agree_with_the_trained_model() {
     let found = attribute(&readout, config, weights, &captures, last, mary, Some(john)).unwrap();
     assert!((found.sum() - lead).abs() < 1e-3 && (found.logit - lead).abs() < 1e-3, "{} is not {lead}", found.sum());
     let (_, captures) = pass(logit_lens::wanted());
-    let lens = logit_lens(&readout, &captures, config.layers, &tokens, LensNorm::Final, 3).unwrap();
+    let look = Look { first: 0, norm: LensNorm::Final, top: 3, answer: None };
+    let lens = logit_lens(&readout, &captures, config.layers, &tokens, look).unwrap();
     let at = |depth: usize| &lens.readings[depth * tokens.len() + last];
     assert_eq!(at(config.layers).top[0].0, mary);
     assert_ne!(at(0).top[0].0, mary, "nothing knows the answer before the first layer");

@@ -1,0 +1,47 @@
+//! Interventions: heads taken out, and activations of one prompt put into another. The panes stay as they are; what an
+//! intervention does is shown beside them.
+
+mod grid;
+mod patch;
+mod paths;
+mod remove;
+
+use crate::experiment::Act;
+use crate::ui::store::Store;
+use leptos::prelude::*;
+use patch::Patch;
+use paths::Paths;
+use remove::Remove;
+
+/// The tab.
+#[component]
+pub fn InterventionsTab() -> impl IntoView {
+    let store = Store::here();
+    let act = Memo::new(move |_| store.experiment.with(|experiment| experiment.instruments.act));
+    let button = move |choice: &'static Act| {
+        let word = match choice {
+            Act::Remove => "Take heads out",
+            Act::Patch => "Patch a prompt",
+            Act::Paths => "Head to head",
+        };
+        view! {
+            <button
+                type="button" title=choice.help() data-test="act" data-act=choice.word()
+                aria-pressed=move || (act.get() == *choice).to_string()
+                on:click=move |_| store.edit(|experiment| experiment.instruments.act = *choice)
+            >
+                {word}
+            </button>
+        }
+    };
+    view! {
+        <div class="stack" data-test="interventions">
+            <div class="seg" role="group" aria-label="Intervention">{Act::ALL.iter().map(button).collect_view()}</div>
+            {move || match act.get() {
+                Act::Remove => view! { <Remove/> }.into_any(),
+                Act::Patch => view! { <Patch/> }.into_any(),
+                Act::Paths => view! { <Paths/> }.into_any(),
+            }}
+        </div>
+    }
+}
