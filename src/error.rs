@@ -51,6 +51,18 @@ pub enum Error {
         /// What is wrong, and the remedy where there is one.
         problem: String,
     },
+    /// Something is longer or more than this program reads; it is refused before memory is taken for it.
+    #[error("{who}: {came} {what} came; at most {most} are read")]
+    Limit {
+        /// The file, or `link`, `prompt`, `pane a`, ….
+        who: String,
+        /// What there is too much of, in the plural: `bytes`, `mechanisms`, ….
+        what: &'static str,
+        /// How much of it came.
+        came: u64,
+        /// How much of it is read.
+        most: u64,
+    },
     /// A configuration asks for something this program does not have; it is refused, never approximated.
     #[error("{file}: {key} asks for {came}, which is not supported; supported: {expected}")]
     Unsupported {
@@ -128,6 +140,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// Every word of [`Error::code`]. Whoever embeds a figure may have written them down, so words are added and never
+    /// changed.
+    pub const CODES: &'static [&'static str] = &[
+        "param",
+        "shape",
+        "tensor",
+        "file",
+        "limit",
+        "unsupported",
+        "unknown",
+        "stack",
+        "parse",
+        "tokenizer",
+        "gpu",
+        "kernel",
+        "check",
+        "superseded",
+        "internal",
+    ];
+
     /// A stable word for JSON, embed events and tests.
     pub fn code(&self) -> &'static str {
         match self {
@@ -135,6 +167,7 @@ impl Error {
             Error::Shape { .. } => "shape",
             Error::Tensor { .. } => "tensor",
             Error::File { .. } => "file",
+            Error::Limit { .. } => "limit",
             Error::Unsupported { .. } => "unsupported",
             Error::Unknown { .. } => "unknown",
             Error::Stack { .. } => "stack",
@@ -151,6 +184,24 @@ impl Error {
     /// A file problem in one call.
     pub fn file(file: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Error::File { file: file.into(), problem: problem.to_string() }
+    }
+
+    /// Refuses more than `most` of something.
+    ///
+    /// ```
+    /// # use attnscope::Error;
+    /// assert_eq!(Error::within("link", "characters", 9, 10), Ok(()));
+    /// let error = Error::within("link", "characters", 11, 10).unwrap_err();
+    /// assert_eq!(error.to_string(), "link: 11 characters came; at most 10 are read");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn within(who: impl Into<String>, what: &'static str, came: usize, most: usize) -> Result<()> {
+        if came <= most {
+            return Ok(());
+        }
+        Err(Error::Limit { who: who.into(), what, came: came as u64, most: most as u64 })
     }
 
     /// A parse problem in one call.

@@ -4,6 +4,7 @@
 //! registry. It is checked when an engine turns it into a plan. [`link`] writes it into the URL's hash and back.
 
 mod instruments;
+mod limits;
 pub mod link;
 
 use crate::spec::Values;

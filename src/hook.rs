@@ -25,7 +25,9 @@ impl Array {
     /// [`Error::Shape`] when it does not.
     pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Result<Self> {
         let shape = shape.into();
-        if shape.iter().product::<usize>() != data.len() {
+        // Sizes from a file may overflow the product, and would then fit by chance.
+        let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        if count != Some(data.len()) {
             return Err(Error::Shape {
                 who: "array".into(),
                 tensor: "data".into(),

@@ -4,6 +4,12 @@
 //! zip bring compressors and tables which would make the page a twentieth larger for two headers. Reading, where any
 //! archive may come, is left to such a crate.
 
+#[cfg(feature = "native")]
+mod read;
+
+#[cfg(feature = "native")]
+pub use read::read;
+
 use crate::hook::Array;
 use std::io::{Error, Result, Write};
 

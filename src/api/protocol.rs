@@ -18,6 +18,9 @@ pub const SOURCE: &str = "attnscope";
 /// The version spoken here.
 pub const VERSION: u32 = 1;
 
+/// Longest message that is read, in bytes of JSON; an experiment of a prompt with a million bytes fits.
+pub const LONGEST_MESSAGE: usize = 8 << 20;
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -309,6 +312,9 @@ pub fn read(json: &str) -> std::result::Result<Option<Message<ToFigure>>, Refusa
         #[serde(default)]
         payload: serde_json::Value,
     }
+    if let Err(error) = Error::within("message", "bytes", json.len(), LONGEST_MESSAGE) {
+        return Err(Refusal { id: 0, answer: FromFigure::from(&error) });
+    }
     let Ok(head) = serde_json::from_str::<Head>(json) else { return Ok(None) };
     if head.source != SOURCE {
         return Ok(None);
@@ -333,10 +339,13 @@ impl Wish {
     /// The experiment this asks for, and what of its link was not understood.
     ///
     /// # Errors
-    /// [`Error::Parse`] when the link cannot be read.
+    /// [`Error::Parse`] when the link cannot be read, and those of [`Experiment::check`].
     pub fn opened(&self) -> Result<Option<Opened>> {
         match (&self.experiment, &self.link) {
-            (Some(experiment), _) => Ok(Some(Opened { experiment: experiment.clone(), notices: Vec::new() })),
+            (Some(experiment), _) => {
+                experiment.check()?;
+                Ok(Some(Opened { experiment: experiment.clone(), notices: Vec::new() }))
+            }
             (None, Some(link)) => link::read(link).map(Some),
             (None, None) => Ok(None),
         }

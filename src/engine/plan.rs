@@ -31,20 +31,10 @@ impl Plan {
     /// Tokenises the prompt and types every mechanism.
     ///
     /// # Errors
-    /// [`Error::Parse`] for a version or prompt that cannot run, [`Error::Stack`] and [`Error::Param`] from the panes.
+    /// Those of [`Experiment::check`], [`Error::Parse`] for a prompt that cannot run, [`Error::Stack`] and [`Error::Param`]
+    /// from the panes.
     pub fn new(experiment: &Experiment, config: &Config, tokenizer: &Tokenizer) -> Result<Self> {
-        if experiment.version != 1 {
-            let problem = format!("version {} is newer than this program, which reads version 1", experiment.version);
-            return Err(Error::parse("experiment", problem));
-        }
-        if !(1..=PANE_NAMES.len()).contains(&experiment.panes.len()) {
-            return Err(Error::Param {
-                who: "experiment".into(),
-                key: "panes".into(),
-                expected: format!("hold 1 to {} panes", PANE_NAMES.len()),
-                came: format!("a list of {}", experiment.panes.len()),
-            });
-        }
+        experiment.check()?;
         let mut notices = Vec::new();
         if experiment.bos && tokenizer.bos().is_none() {
             notices.push("this model has no token for the beginning of a text, so none was put in front".into());

@@ -37,6 +37,9 @@ const RESERVED: &AsciiSet = &CONTROLS
 /// A readable link of more characters than this is compressed.
 pub const LONGEST_READABLE: usize = 2048;
 
+/// A link of more bytes than this is not read; an experiment of a prompt with a million bytes fits.
+pub const LONGEST_READ: usize = 4 << 20;
+
 /// A parsed link, and what in it was not understood.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opened {
@@ -88,8 +91,9 @@ fn write_chip(chip: &Chip) -> String {
 ///
 /// # Errors
 /// [`Error::Parse`] for a newer version, a broken escape, a compressed part that is damaged, or a value of a known key
-/// that cannot be read.
+/// that cannot be read; [`Error::Limit`] and [`Error::Param`] from [`Experiment::check`].
 pub fn read(hash: &str) -> Result<Opened> {
+    Error::within("link", "bytes", hash.len(), LONGEST_READ)?;
     let hash = hash.trim_start_matches('#');
     let parts = || hash.split('&').filter(|part| !part.is_empty());
     if !parts().any(|part| part == "v=2") {
@@ -137,6 +141,7 @@ fn read_readable(hash: &str) -> Result<Opened> {
     if !panes.is_empty() {
         experiment.panes = panes;
     }
+    experiment.check()?;
     Ok(Opened { experiment, notices })
 }
 

@@ -3,6 +3,7 @@
 //! [`Tokenizer`] reads the files models come with: a Hugging Face `tokenizer.json`, GPT-2's `vocab.json` with
 //! `merges.txt` (both through the `tokenizers` crate) and llama2.c's binary pieces ([`pieces`]).
 
+mod hub;
 mod pieces;
 
 use crate::{Error, Result};
@@ -10,16 +11,20 @@ use pieces::Pieces;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Tokenizer as Hub};
+use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer as Hub};
 
 /// The token that GPT-2 puts between documents.
 const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// Longest text that is read, in bytes; no context here holds a tenth of it.
+pub const LONGEST_TEXT: usize = 1 << 20;
 
 /// A tokenizer and the token that begins a document.
 #[derive(Clone)]
 pub struct Tokenizer {
     kind: Kind,
     bos: Option<u32>,
+    largest_id: u32,
 }
 
 #[derive(Clone)]
@@ -40,10 +45,15 @@ impl Tokenizer {
     /// Reads a Hugging Face `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::File`] when the file is not one.
+    /// [`Error::File`] when the file is not one, [`Error::Unsupported`] naming a part that is not read, [`Error::Limit`].
     pub fn from_hub_json(file: &str, json: &[u8]) -> Result<Self> {
-        let hub = Hub::from_bytes(json).map_err(|problem| Error::file(file, problem))?;
-        Ok(Self { kind: Kind::Hub(Box::new(hub)), bos: None })
+        let largest_id = hub::check(file, json)?;
+        let mut hub = Hub::from_bytes(json).map_err(|problem| Error::file(file, problem))?;
+        // The prompt is cut and framed here; a file's own padding would fill the memory at its word.
+        hub.with_padding(None).with_post_processor(None::<PostProcessorWrapper>);
+        hub.with_truncation(None).map_err(|problem| Error::file(file, problem))?;
+        let added = hub.get_added_tokens_decoder().keys().copied().max().unwrap_or(0);
+        Ok(Self { kind: Kind::Hub(Box::new(hub)), bos: None, largest_id: largest_id.max(added) })
     }
 
     /// Reads GPT-2's `vocab.json` and `merges.txt`, with or without its `#version` line.
@@ -61,6 +71,7 @@ impl Tokenizer {
         let lines = merges.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"));
         let merges = lines.map(pair).collect::<Result<Vec<_>>>()?;
         let end = vocab.contains_key(END_OF_TEXT);
+        let largest_id = vocab.values().copied().max().unwrap_or(0);
         let vocab: Vocab = vocab.into_iter().collect();
         let bpe = BPE::builder().vocab_and_merges(vocab, merges).build();
         let mut hub = Hub::new(bpe.map_err(|problem| Error::file("merges.txt", problem))?);
@@ -71,7 +82,7 @@ impl Tokenizer {
             hub.add_special_tokens(&[AddedToken::from(END_OF_TEXT, true)]);
         }
         let bos = hub.token_to_id(END_OF_TEXT);
-        Ok(Self { kind: Kind::Hub(Box::new(hub)), bos })
+        Ok(Self { kind: Kind::Hub(Box::new(hub)), bos, largest_id })
     }
 
     /// Reads a llama2.c tokenizer of `vocabulary` pieces.
@@ -79,7 +90,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::File`] when the file is damaged or has another number of pieces.
     pub fn from_llama2c(file: &str, bytes: &[u8], vocabulary: usize) -> Result<Self> {
-        Ok(Self { kind: Kind::Pieces(Pieces::read(file, bytes, vocabulary)?), bos: Some(Pieces::BOS) })
+        let pieces = Pieces::read(file, bytes, vocabulary)?;
+        let largest_id = pieces.len().saturating_sub(1) as u32;
+        Ok(Self { kind: Kind::Pieces(pieces), bos: Some(Pieces::BOS), largest_id })
     }
 
     /// The same with another token at the beginning of documents.
@@ -98,8 +111,10 @@ impl Tokenizer {
     /// Token ids of `text`, with the beginning-of-document token in front if `bos` and the model has one.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when the tokenizer has no token for a character and no way around it.
+    /// [`Error::Tokenizer`] when the tokenizer has no token for a character and no way around it, [`Error::Limit`] above
+    /// [`LONGEST_TEXT`].
     pub fn encode(&self, text: &str, bos: bool) -> Result<Vec<u32>> {
+        Error::within("prompt", "bytes", text.len(), LONGEST_TEXT)?;
         let mut ids: Vec<u32> = self.bos.filter(|_| bos).into_iter().collect();
         match &self.kind {
             Kind::Hub(hub) => {
@@ -164,6 +179,11 @@ impl Tokenizer {
     /// The token at the beginning of documents.
     pub fn bos(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// The largest id that [`Tokenizer::encode`] can give.
+    pub fn largest_id(&self) -> u32 {
+        self.largest_id
     }
 
     /// Number of tokens.

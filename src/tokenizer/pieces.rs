@@ -5,7 +5,8 @@
 //! ranking of pairs reproduces that.
 
 use crate::{Error, Result};
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
 
 /// The id of byte 0; byte b has the id `FIRST_BYTE + b`.
 const FIRST_BYTE: u32 = 3;
@@ -84,20 +85,40 @@ impl Pieces {
                 None => ids.extend(bytes.iter().map(|byte| u32::from(*byte) + FIRST_BYTE)),
             }
         }
-        // joins[i] is what ids[i] and ids[i + 1] make; a join changes only its neighbours.
-        let mut joins: Vec<_> = ids.windows(2).map(|pair| self.join(pair[0], pair[1])).collect();
-        while let Some((at, (_, id))) = best(&joins) {
-            ids[at] = id;
-            ids.remove(at + 1);
-            joins.remove(at);
-            if at > 0 {
-                joins[at - 1] = self.join(ids[at - 1], ids[at]);
+        self.joined(ids)
+    }
+
+    /// Joins neighbours, best score first and the leftmost of equals, until none is left; in time n·log n, since a prompt
+    /// may be one long word.
+    fn joined(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        let count = ids.len();
+        // Neighbours by index; `count` behind the last. A join keeps the left index.
+        let mut next: Vec<usize> = (1..=count).collect();
+        let mut previous: Vec<usize> = (0..count).map(|at| at.wrapping_sub(1)).collect();
+        let mut waiting = BinaryHeap::new();
+        let offer = |waiting: &mut BinaryHeap<Join>, ids: &[u32], left: usize, right: usize| {
+            if let (Some(a), Some(b)) = (ids.get(left), ids.get(right))
+                && let Some((score, id)) = self.join(*a, *b)
+            {
+                waiting.push(Join { score, left, right, pair: [*a, *b], id });
             }
-            if at < joins.len() {
-                joins[at] = self.join(ids[at], ids[at + 1]);
+        };
+        (0..count).for_each(|left| offer(&mut waiting, &ids, left, left + 1));
+        let mut gone = vec![false; count];
+        while let Some(Join { left, right, pair, id, .. }) = waiting.pop() {
+            // What has joined otherwise meanwhile no longer stands there.
+            let stands = !gone[left] && !gone[right] && next[left] == right && [ids[left], ids[right]] == pair;
+            if !stands {
+                continue;
             }
+            (ids[left], gone[right], next[left]) = (id, true, next[right]);
+            if let Some(behind) = previous.get_mut(next[left]) {
+                *behind = left;
+            }
+            offer(&mut waiting, &ids, previous[left], left);
+            offer(&mut waiting, &ids, left, next[left]);
         }
-        ids
+        ids.into_iter().zip(gone).filter(|(_, gone)| !gone).map(|(id, _)| id).collect()
     }
 
     fn join(&self, left: u32, right: u32) -> Option<(f32, u32)> {
@@ -134,8 +155,32 @@ impl Pieces {
     }
 }
 
-/// The join with the highest score, the leftmost of equals.
-fn best(joins: &[Option<(f32, u32)>]) -> Option<(usize, (f32, u32))> {
-    let found = joins.iter().enumerate().filter_map(|(at, join)| join.map(|join| (at, join)));
-    found.reduce(|best, next| if next.1.0 > best.1.0 { next } else { best })
+/// Two neighbours that a piece stands for.
+struct Join {
+    score: f32,
+    left: usize,
+    right: usize,
+    pair: [u32; 2],
+    id: u32,
 }
+
+impl Ord for Join {
+    /// The better score is greater, and of equals the one further left; zero has one sign.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.score + 0.0).total_cmp(&(other.score + 0.0)).then(other.left.cmp(&self.left))
+    }
+}
+
+impl PartialOrd for Join {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Join {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Join {}

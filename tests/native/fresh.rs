@@ -14,7 +14,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// Compares a file of the repository with `fresh`, or writes it when blessed.
-fn keep_fresh(path: &str, fresh: &str) {
+pub fn keep_fresh(path: &str, fresh: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let stored = std::fs::read_to_string(&file).unwrap_or_default();
     if stored != fresh && std::env::var_os("ATTNSCOPE_BLESS").is_some() {

@@ -9,6 +9,7 @@ mod fixtures;
 mod fresh;
 mod golden;
 mod gradients;
+mod hostile;
 mod laws;
 mod lens;
 mod model;

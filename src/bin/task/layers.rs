@@ -39,6 +39,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("parity", Kind::Native),
     ("papers", Kind::Native),
     ("model", Kind::Native),
+    ("hostile", Kind::Native),
     ("lens", Kind::Native),
     ("engine", Kind::Native),
     ("command", Kind::Native),

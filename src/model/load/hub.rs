@@ -3,7 +3,7 @@
 //! Every key of `config.json` is either understood, known to change nothing at inference, or refused by name: a model
 //! never runs with part of its definition ignored.
 
-use super::{Files, Loaded, finish, safetensors};
+use super::{Files, Loaded, finish, limits, safetensors};
 use crate::model::config::{Activation, Config, Family, Norm, Pairing, Positions};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -158,9 +158,11 @@ impl Keys {
 /// [`Error::File`] when it is not JSON or lacks a size, [`Error::Unsupported`] naming the first key that asks for
 /// something this program does not have.
 pub fn config_from_json(json: &[u8]) -> Result<Config> {
-    let map: Map<String, Value> = serde_json::from_slice(json).map_err(|problem| Error::file(FILE, problem))?;
-    let keys = Keys(map);
+    let keys = Keys(limits::object(FILE, json)?);
     let (kind, class) = (keys.0.get("model_type").cloned(), keys.0.get("architectures").cloned());
+    if let Some(kind) = kind.as_ref().filter(|kind| !kind.is_string() && !kind.is_null()) {
+        return keys.refuse("model_type", "a word", kind);
+    }
     let class = class.as_ref().and_then(|list| list.get(0)).cloned().unwrap_or(Value::Null);
     let family = match (kind.as_ref().and_then(Value::as_str), class.as_str()) {
         (Some("gpt2") | None, Some("GPT2LMHeadModel" | "GPT2Model")) | (Some("gpt2"), None) => Family::Gpt2,

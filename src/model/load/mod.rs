@@ -7,6 +7,7 @@
 
 mod files;
 mod hub;
+mod limits;
 mod llama2c;
 mod names;
 mod safetensors;
@@ -50,9 +51,11 @@ pub const SELF_CHECK: &str = "selfcheck.json";
 /// Reads a model from its files; `id` names it in facts.
 ///
 /// # Errors
-/// [`Error::File`] when a file is missing or damaged, [`Error::Unsupported`] naming what the model asks for and is not
-/// here, [`Error::Tensor`] naming the weight that is missing, damaged or of another shape.
+/// [`Error::File`] when a file is missing or damaged, [`Error::Limit`] when there is too much of something,
+/// [`Error::Unsupported`] naming what the model asks for and is not here, [`Error::Tensor`] naming the weight that is
+/// missing, damaged or of another shape.
 pub fn load(id: &str, files: &Files) -> Result<Loaded> {
+    limits::check(id, files)?;
     let loaded = if files.get("config.json").is_some() {
         hub::load(id, files)?
     } else if llama2c::model_file(files).is_some() {
@@ -85,11 +88,11 @@ pub fn facts(id: &str, files: &Files) -> Result<ModelFacts> {
 /// The last step of every loader.
 fn finish(id: &str, config: Config, weights: Weights, tokenizer: Tokenizer, file_bytes: usize) -> Result<Loaded> {
     weights.check(&config, id)?;
-    let tokens = tokenizer.vocabulary();
+    let largest = tokenizer.largest_id();
     // Fewer tokens than rows is usual (padding of the embedding); more would let a prompt ask for rows that do not exist.
-    if tokens > config.vocabulary {
-        let problem =
-            format!("has {tokens} tokens but the model only {} rows; they do not belong together", config.vocabulary);
+    if largest as usize >= config.vocabulary {
+        let rows = config.vocabulary;
+        let problem = format!("has a token {largest} but the model only {rows} rows; they do not belong together");
         return Err(Error::Tokenizer { problem });
     }
     let facts = config.facts(id, file_bytes);

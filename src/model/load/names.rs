@@ -21,7 +21,11 @@ pub(super) fn prefix(family: Family) -> &'static str {
 }
 
 /// The name of the vocabulary head, which never has a prefix.
-pub(super) const HEAD: &str = "lm_head.weight";
+pub(super) fn head(family: Family) -> &'static str {
+    match family {
+        Family::Gpt2 | Family::Llama => "lm_head.weight",
+    }
+}
 
 /// Whether a stored tensor is no weight: causal masks and rotation tables that older files carry along.
 pub(super) fn is_buffer(family: Family, name: &str) -> bool {
@@ -82,7 +86,7 @@ pub(super) fn stored(config: &Config) -> Vec<Stored> {
     }
     norm(&mut put, last.into(), "ln_final");
     if !config.tied {
-        put(HEAD.into(), vec!["unembed".into()], true);
+        put(head(config.family).into(), vec!["unembed".into()], true);
     }
     list
 }

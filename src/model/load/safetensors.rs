@@ -5,7 +5,8 @@
 //! tensor must be one the configuration asks for, in its shape, with finite values.
 
 use super::files::Files;
-use super::names::{self, HEAD, Stored};
+use super::limits;
+use super::names::{self, Stored};
 use crate::hook::Array;
 use crate::model::config::{Config, Pairing, Positions};
 use crate::model::weights::Weights;
@@ -17,9 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest header that is read; a header of 1 MiB names several thousand tensors.
 const LONGEST_HEADER: u64 = 1 << 20;
+/// Most files that weights are spread over.
+const MOST_SHARDS: usize = 256;
 
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// How saved weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,36 +37,36 @@ pub enum Precision {
 
 /// Reads the weights of `config` from `model.safetensors` or from the shards its index names; → weights, bytes read.
 pub(super) fn read(config: &Config, files: &Files) -> Result<(Weights, usize)> {
+    let stored = names::stored(config);
+    let shapes: BTreeMap<_, _> = config.manifest().into_iter().collect();
+    let want = |stored: &Stored| stored.parts.iter().filter_map(|part| shapes.get(part)).collect::<Vec<_>>();
+    let mut expected: BTreeMap<&str, Vec<usize>> =
+        stored.iter().map(|stored| (stored.name.as_str(), stored.shape(&want(stored)))).collect();
+    // Files of tied models may repeat the embedding as a head.
+    let head = names::head(config.family);
+    expected.entry(head).or_insert(vec![config.vocabulary, config.width]);
     let mut arrays = BTreeMap::new();
     let mut bytes_read = 0;
     for shard in shards(files)? {
         let bytes = files.need(&shard)?;
         bytes_read += bytes.len();
-        read_shard(config, &shard, bytes, &mut arrays)?;
+        read_shard(config, &shard, bytes, &expected, &mut arrays)?;
     }
     let file = if files.get(SINGLE).is_some() { SINGLE } else { INDEX };
     let mut weights = Weights::default();
-    let shapes: BTreeMap<_, _> = config.manifest().into_iter().collect();
-    for stored in names::stored(config) {
-        let wrong = |problem: String| Error::Tensor { file: file.into(), tensor: stored.name.clone(), problem };
-        let array = arrays.remove(&stored.name).ok_or_else(|| wrong("is missing".into()))?;
-        let want: Vec<_> = stored.parts.iter().filter_map(|part| shapes.get(part)).collect();
-        take_apart(&stored, array, &want, &mut weights).map_err(wrong)?;
+    for stored in &stored {
+        let missing = || Error::Tensor { file: file.into(), tensor: stored.name.clone(), problem: "is missing".into() };
+        let array = arrays.remove(&stored.name).ok_or_else(missing)?;
+        take_apart(stored, array, &want(stored), &mut weights);
     }
-    // Files of tied models may repeat the embedding as a head; anything else there would be silently lost.
-    if let Some(head) = arrays.remove(HEAD)
-        && weights.0.get("embed") != Some(&head)
+    // Anything else than the embedding there would be silently lost.
+    if let Some(again) = arrays.remove(head)
+        && weights.0.get("embed") != Some(&again)
     {
         let problem = "differs from the embedding, although tie_word_embeddings says they are one".into();
-        return Err(Error::Tensor { file: file.into(), tensor: HEAD.into(), problem });
+        return Err(Error::Tensor { file: file.into(), tensor: head.into(), problem });
     }
-    match arrays.into_keys().next() {
-        Some(tensor) => {
-            let problem = "does not belong to a model of this configuration".into();
-            Err(Error::Tensor { file: file.into(), tensor, problem })
-        }
-        None => Ok((weights, bytes_read)),
-    }
+    Ok((weights, bytes_read))
 }
 
 /// The files the weights lie in.
@@ -76,19 +79,32 @@ fn shards(files: &Files) -> Result<Vec<String>> {
         weight_map: BTreeMap<String, String>,
     }
     let index: Index = serde_json::from_slice(files.need(INDEX)?).map_err(|problem| Error::file(INDEX, problem))?;
-    Ok(index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect())
+    let shards: BTreeSet<_> = index.weight_map.into_values().collect();
+    Error::within(INDEX, "files of weights", shards.len(), MOST_SHARDS)?;
+    Ok(shards.into_iter().collect())
 }
 
-fn read_shard(config: &Config, file: &str, bytes: &[u8], arrays: &mut BTreeMap<String, Array>) -> Result<()> {
+/// Reads the tensors that a file of `expected` sizes by name may hold.
+fn read_shard(
+    config: &Config,
+    file: &str,
+    bytes: &[u8],
+    expected: &BTreeMap<&str, Vec<usize>>,
+    arrays: &mut BTreeMap<String, Array>,
+) -> Result<()> {
     let header = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
     match header {
         Some(length) if length > LONGEST_HEADER => {
-            let problem =
-                format!("announces a header of {length} bytes; this is not a safetensors file, or too large a one");
-            return Err(Error::file(file, problem));
+            let (who, what) = (file.into(), "bytes of header");
+            return Err(Error::Limit { who, what, came: length, most: LONGEST_HEADER });
         }
         None => return Err(Error::file(file, "is too short for a safetensors file; download it again")),
         Some(_) => {}
+    }
+    // The crate takes the last of two tensors of one name.
+    let length = header.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+    if let Some(header) = bytes[8..].get(..length) {
+        limits::object(file, header)?;
     }
     let tensors = SafeTensors::deserialize(bytes)
         .map_err(|problem| Error::file(file, format!("is damaged or truncated ({problem}); download it again")))?;
@@ -98,6 +114,14 @@ fn read_shard(config: &Config, file: &str, bytes: &[u8], arrays: &mut BTreeMap<S
             continue;
         }
         let wrong = |problem: String| Error::Tensor { file: file.into(), tensor: full.into(), problem };
+        // Before anything is copied, so that memory is bounded by the configuration and not by the file.
+        match expected.get(name) {
+            None => return Err(wrong("does not belong to a model of this configuration".into())),
+            Some(shape) if *shape != view.shape() => {
+                return Err(wrong(format!("should be {shape:?} but is {:?}", view.shape())));
+            }
+            Some(_) => {}
+        }
         let array = array_from_view(&view).map_err(wrong)?;
         if arrays.insert(name.into(), array).is_some() {
             return Err(wrong("is there twice".into()));
@@ -120,30 +144,42 @@ fn array_from_view(view: &TensorView<'_>) -> std::result::Result<Array, String> 
     }
 }
 
-/// Splits a stored tensor into its canonical parts of the shapes `want`.
-fn take_apart(
-    stored: &Stored,
-    array: Array,
-    want: &[&Vec<usize>],
-    weights: &mut Weights,
-) -> std::result::Result<(), String> {
-    let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
+impl Stored {
+    /// The sizes it has in a file, when its parts have the sizes `want`.
+    fn shape(&self, want: &[&Vec<usize>]) -> Vec<usize> {
+        let mut whole = whole(want);
+        if self.transposed {
+            whole.reverse();
+        }
+        whole
+    }
+}
+
+/// The sizes of parts side by side along the last axis.
+fn whole(want: &[&Vec<usize>]) -> Vec<usize> {
     let columns: usize = want.iter().map(|shape| last(shape)).sum();
     let mut whole = want.first().map_or(Vec::new(), |shape| shape.to_vec());
     if let Some(size) = whole.last_mut() {
         *size = columns;
     }
-    let mut expected = whole.clone();
-    if stored.transposed {
-        expected.reverse();
-    }
-    if array.shape != expected {
-        return Err(format!("should be {expected:?} but is {:?}", array.shape));
-    }
-    let data = if stored.transposed { transpose(&array.data, expected[0], expected[1]) } else { array.data };
+    whole
+}
+
+fn last(shape: &[usize]) -> usize {
+    shape.last().copied().unwrap_or(1)
+}
+
+/// Splits a stored tensor, whose sizes have been compared, into its canonical parts of the sizes `want`.
+fn take_apart(stored: &Stored, array: Array, want: &[&Vec<usize>], weights: &mut Weights) {
+    let whole = whole(want);
+    let columns = last(&whole);
+    let data = match (stored.transposed, &array.shape[..]) {
+        (true, [rows, columns]) => transpose(&array.data, *rows, *columns),
+        _ => array.data,
+    };
     if let [part] = &stored.parts[..] {
         weights.0.insert(part.clone(), Array { shape: whole, data });
-        return Ok(());
+        return;
     }
     let mut first = 0;
     for (part, shape) in stored.parts.iter().zip(want) {
@@ -153,7 +189,6 @@ fn take_apart(
         weights.0.insert(part.clone(), Array { shape: shape.to_vec(), data });
         first += width;
     }
-    Ok(())
 }
 
 /// [rows, columns] → [columns, rows].
@@ -176,8 +211,10 @@ pub fn save_safetensors(config: &Config, weights: &Weights, precision: Precision
     for stored in names::stored(config) {
         let parts = stored.parts.iter().map(|part| weights.get(part)).collect::<Result<Vec<_>>>()?;
         let (shape, values) = put_together(&stored, &parts);
-        let full =
-            if stored.name == HEAD { HEAD.into() } else { format!("{}{}", names::prefix(config.family), stored.name) };
+        let full = match stored.name == names::head(config.family) {
+            true => stored.name.clone(),
+            false => format!("{}{}", names::prefix(config.family), stored.name),
+        };
         let (dtype, bytes) = encode(&values, precision).map_err(|value| Error::Tensor {
             file: SINGLE.into(),
             tensor: full.clone(),
