@@ -1,5 +1,7 @@
 //! Layer `golden`: numbers that stand in papers, and mechanisms recomputed from their formulas in plain f64 loops.
 
+mod outside;
+
 use attnscope::experiment::Chip;
 use attnscope::hook::Array;
 use attnscope::lens::Patterns;
