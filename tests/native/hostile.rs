@@ -12,6 +12,7 @@ mod memory;
 mod messages;
 mod noise;
 mod prompts;
+mod seeds;
 mod tokenizers;
 mod weights;
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::io::Cursor;
 
 /// Bytes of each kind, and what reads them.
-fn sources() -> [(Vec<u8>, fn(&[u8])); 7] {
+pub fn sources() -> [(Vec<u8>, fn(&[u8])); 7] {
     let experiment = serde_json::to_string(&Experiment::default()).unwrap();
     let message = format!(
         r#"{{"source":"attnscope","version":1,"id":7,"type":"state","payload":{{"experiment":{experiment}}}}}"#
