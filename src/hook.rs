@@ -95,7 +95,7 @@ sites! {
     Result = "attn.hook_result", "BHQM", per_layer true;
     /// Output of attention.
     AttnOut = "hook_attn_out", "BQM", per_layer true;
-    /// Residual stream between attention and feed-forward.
+    /// Residual stream between attention and feed-forward; a model in which they stand side by side has none.
     ResidMid = "hook_resid_mid", "BQM", per_layer true;
     /// Normalised input of the feed-forward.
     Ln2 = "ln2.hook_normalized", "BQM", per_layer true;

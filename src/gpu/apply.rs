@@ -8,6 +8,7 @@ use super::weights::{TURNS, turns};
 use crate::Result;
 use crate::hook::Array;
 use crate::mechanism::{Input, MASKED, Placed, Stack};
+use crate::model::frequencies;
 use crate::model::step::{self, Applied, Given};
 use crate::spec;
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
         plan.storage(name, array.data.len());
     }
     plan.stack(stack, given.layer + 1, sizes.heads, sizes.kv_heads, sizes.width);
-    let turns = (!stack.projection_mods.is_empty()).then(|| turns(step::THETA, sizes.width, sizes.keys));
+    let turns = (!stack.projection_mods.is_empty())
+        .then(|| turns(&frequencies(step::THETA, sizes.width, sizes.width), sizes.keys));
     if let Some(turns) = &turns {
         plan.storage(TURNS, turns.len());
     }

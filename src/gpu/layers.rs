@@ -173,9 +173,14 @@ impl Layers<'_> {
         let normal = self.place(layer, Site::Ln1, "normal");
         self.norm(&format!("blocks.{layer}.attn.a_qkv"), &stream, &normal)?;
         let z = self.attend(layer, &normal)?;
-        let mid = self.place(layer, Site::ResidMid, "stream_mid");
+        let mid = match self.config.parallel {
+            // What both parts add to is no activation of the model, only half of a sum.
+            true => self.plan.storage("stream_mid", self.words(Site::ResidPre, self.capacity)),
+            false => self.place(layer, Site::ResidMid, "stream_mid"),
+        };
         self.output(layer, &z, &stream, &mid)?;
-        self.feed_forward(layer, &mid)
+        let read = if self.config.parallel { &stream } else { &mid };
+        self.feed_forward(layer, read, &mid)
     }
 
     /// Normalised x → z.
@@ -301,11 +306,12 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn feed_forward(&mut self, layer: usize, mid: &str) -> Result<String> {
+    /// The stream that the feed-forward reads, and the one it adds to → the stream behind the layer.
+    fn feed_forward(&mut self, layer: usize, read: &str, mid: &str) -> Result<String> {
         let config = self.config;
         let ffn = format!("blocks.{layer}.ffn");
         let normal = self.place(layer, Site::Ln2, "normal");
-        self.norm(&format!("{ffn}.a_inner"), mid, &normal)?;
+        self.norm(&format!("{ffn}.a_inner"), read, &normal)?;
         let pre = self.place(layer, Site::MlpPre, "pre");
         let post = self.place(layer, Site::MlpPost, "post");
         let (store, columns) =

@@ -123,7 +123,7 @@ fn vectors(config: &Config, weights: &Weights, positions: usize) -> Result<BTree
     list.insert(ZEROS.into(), vec![0.0]);
     match config.positions {
         Positions::Learned => list.insert("positions".into(), copy("positions")?),
-        Positions::Rotary { theta, .. } => list.insert(TURNS.into(), turns(theta, config.head_width, positions)),
+        Positions::Rotary { .. } => list.insert(TURNS.into(), turns(&config.frequencies(), positions)),
     };
     for layer in 0..config.layers {
         let (attn, ffn) = (format!("blocks.{layer}.attn"), format!("blocks.{layer}.ffn"));
@@ -170,11 +170,11 @@ pub fn pairing(config: &Config) -> [usize; 2] {
     }
 }
 
-/// (cos, sin) of position · theta^(-2 pair / width), in f64 as in the burn model.
-pub(super) fn turns(theta: f64, width: usize, positions: usize) -> Vec<f32> {
-    let pairs = width / 2;
+/// (cos, sin) of position · frequency of each pair, in f64 as in the burn model.
+pub(super) fn turns(frequencies: &[f64], positions: usize) -> Vec<f32> {
+    let pairs = frequencies.len();
     let turn = |index: usize| {
-        let angle = (index / pairs) as f64 * theta.powf(-2.0 * (index % pairs) as f64 / width as f64);
+        let angle = (index / pairs) as f64 * frequencies[index % pairs];
         [angle.cos() as f32, angle.sin() as f32]
     };
     (0..positions * pairs).flat_map(turn).collect()

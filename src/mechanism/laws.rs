@@ -12,7 +12,6 @@ use crate::api::LawReport;
 use crate::experiment::Chip;
 use crate::hook::Array;
 use crate::model::attention::{self, Scored};
-use crate::model::config::Pairing;
 use crate::spec::{Domain, Value};
 use crate::{Error, Result};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
@@ -127,7 +126,7 @@ fn evaluate(
     memories: &mut Memories,
 ) -> Step {
     let inputs = noisy_inputs(stack);
-    let rotation = Rotation::new(THETA, Pairing::Half, WIDTH, 0, at.keys, &at.device);
+    let rotation = Rotation::whole(THETA, WIDTH, at.keys, &at.device);
     let (vectors, out) = attention::project_whole(stack, at, vectors, rotation, &inputs, memories);
     if let Some(mixer) = &stack.mixer {
         let mixed = attention::mix(stack, mixer, at, vectors, &inputs, memories);

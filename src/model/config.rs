@@ -3,6 +3,7 @@
 //! A [`Config`] is checked once, where a file is read; the model trusts it afterwards. [`Config::manifest`] is the one
 //! list of weights a configuration needs, with their shapes; initialisation, loading, saving and counting all walk it.
 
+use super::rotary::frequencies;
 use crate::outcome::ModelFacts;
 use crate::{Error, Result};
 
@@ -13,6 +14,8 @@ pub enum Family {
     Gpt2,
     /// Rotary positions, RMSNorm, gated feed-forward.
     Llama,
+    /// Rotary positions in a part of each head, LayerNorm, biases, attention and feed-forward side by side (Pythia).
+    NeoX,
 }
 
 /// How activations are normalised.
@@ -87,6 +90,12 @@ pub struct Config {
     pub norm_epsilon: f64,
     /// Positions.
     pub positions: Positions,
+    /// Entries of each query and key that turn with the position; absent, all of them. The others belong to pairs that turn
+    /// by nothing, see [`Config::frequencies`].
+    pub turned: Option<usize>,
+    /// Whether the feed-forward reads the same residual stream as attention, and both add to it: x + attention(ln1(x)) +
+    /// ffn(ln2(x)). There is no stream between them then.
+    pub parallel: bool,
     /// Nonlinearity of the feed-forward.
     pub activation: Activation,
     /// Whether the feed-forward multiplies activation(x·W_gate) with x·W_in.
@@ -119,6 +128,8 @@ impl Config {
             norm: Norm::Rms,
             norm_epsilon: 1e-5,
             positions: Positions::Rotary { theta: 10_000.0, pairing: Pairing::Half },
+            turned: None,
+            parallel: false,
             activation: Activation::Silu,
             gated: true,
             tied: true,
@@ -144,6 +155,8 @@ impl Config {
             norm: Norm::Layer,
             norm_epsilon: 1e-5,
             positions: Positions::Learned,
+            turned: None,
+            parallel: false,
             activation: Activation::GeluTanh,
             gated: false,
             tied: true,
@@ -151,6 +164,30 @@ impl Config {
             ffn_bias: true,
             bos: None,
             eos: None,
+        }
+    }
+
+    /// A GPT-NeoX-family model as Pythia's are: a quarter of each head turns, parallel blocks, exact GELU, a head of its own.
+    pub fn neox(vocabulary: usize, width: usize, layers: usize, heads: usize, context: usize) -> Self {
+        Self {
+            family: Family::NeoX,
+            positions: Positions::Rotary { theta: 10_000.0, pairing: Pairing::Half },
+            turned: Some(width / heads.max(1) / 4),
+            parallel: true,
+            activation: Activation::Gelu,
+            tied: false,
+            ..Self::gpt2(vocabulary, width, layers, heads, context)
+        }
+    }
+
+    /// How fast each pair of entries of a head turns, in radians per token `[D/2]`: the pairs of [`Config::turned`] entries
+    /// along a geometric series, the others not at all. Empty where positions are learned.
+    pub fn frequencies(&self) -> Vec<f64> {
+        match self.positions {
+            Positions::Learned => Vec::new(),
+            Positions::Rotary { theta, .. } => {
+                frequencies(theta, self.turned.unwrap_or(self.head_width), self.head_width)
+            }
         }
     }
 
@@ -192,6 +229,12 @@ impl Config {
                     "an even width, since entries rotate in pairs",
                     self.head_width.to_string(),
                 );
+            }
+            if let Some(turned) = self.turned
+                && (turned == 0 || turned > self.head_width || !turned.is_multiple_of(2))
+            {
+                let expected = format!("an even number of entries in 2..={}", self.head_width);
+                return refuse("rotary_pct", &expected, turned.to_string());
             }
             if !(theta.is_finite() && theta > 0.0) {
                 return refuse("rope_theta", "a positive number", theta.to_string());
@@ -272,6 +315,7 @@ impl Config {
             family: match self.family {
                 Family::Gpt2 => "gpt2".into(),
                 Family::Llama => "llama".into(),
+                Family::NeoX => "gpt_neox".into(),
             },
             layers: self.layers,
             heads: self.heads,

@@ -132,13 +132,7 @@ impl CpuModel {
         let new = &tokens[seen.tokens.len()..];
         self.check_tokens(new, seen.tokens.len())?;
         let run = Run::new(stack, seed);
-        let logits = match Lean::takes(self.config()) {
-            true => self.lean()?.advance(&mut seen.kept, &run, new)?,
-            false => {
-                let logits = self.text.advance(self.tokens(&[new], new.len()), &run, Some(&mut seen.cache));
-                host(logits.narrow(1, new.len() - 1, 1).into_data()).data
-            }
-        };
+        let logits = self.lean()?.advance(&mut seen.kept, &run, new)?;
         seen.tokens.extend_from_slice(new);
         Ok(logits)
     }
@@ -205,8 +199,6 @@ impl Forward for CpuModel {
 /// What decoding a sequence under one stack has kept: its tokens, their keys and values.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Where the burn model decodes.
-    cache: KeyValues,
     /// Where the model without tensors does.
     kept: Option<Kept>,
     tokens: Vec<u32>,

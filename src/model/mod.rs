@@ -3,7 +3,7 @@
 //! | File | Idea |
 //! |---|---|
 //! | [`config`] | sizes and choices; the manifest of weights |
-//! | [`weights`] | host weights under one naming for both families |
+//! | [`weights`] | host weights under one naming for every family |
 //! | [`mod@load`] | Hugging Face folders and llama2.c files, read from bytes; safetensors written back |
 //! | [`text`] | the forward pass, every activation offered to a tap |
 //! | [`attention`], `rotary` | one attention step under a stack of mechanisms; rotary positions |
@@ -30,6 +30,7 @@ pub use cpu::{CpuModel, Decoder, Seen};
 pub use decode::KeyValues;
 pub(crate) use lean::dot;
 pub use load::{Files, Loaded, load};
+pub use rotary::frequencies;
 pub use run::Run;
 pub use text::Text;
 pub use weights::Weights;

@@ -1,7 +1,8 @@
 //! Rotary positions: pairs of entries of queries and keys turn by an angle that grows with the position.
 //!
-//! Pair j of a head of width D turns by p·θ^(-2j/D) at position p. The tables are made once per pass and shared by all
-//! layers; angles are computed in f64, since at position 500 an f32 angle has already lost four digits.
+//! Pair j of a head of width D turns by p·θ^(-2j/D) at position p; where only R entries turn, by p·θ^(-2j/R) for j < R/2, and
+//! the other pairs by nothing. The tables are made once per pass and shared by all layers; angles are computed in f64, since
+//! at position 500 an f32 angle has already lost four digits.
 
 use super::config::Pairing;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,26 +17,33 @@ pub struct Rotation {
     pairing: Pairing,
 }
 
+/// Radians per token of each of the `width / 2` pairs of a head of which `turned` entries turn.
+///
+/// ```
+/// # use attnscope::model::frequencies;
+/// assert_eq!(frequencies(100.0, 4, 4), [1.0, 0.1]);
+/// assert_eq!(frequencies(100.0, 4, 8), [1.0, 0.1, 0.0, 0.0]);
+/// ```
+pub fn frequencies(theta: f64, turned: usize, width: usize) -> Vec<f64> {
+    let frequency = |pair: usize| if pair < turned / 2 { theta.powf(-2.0 * pair as f64 / turned as f64) } else { 0.0 };
+    (0..width / 2).map(frequency).collect()
+}
+
 impl Rotation {
-    /// Tables for positions `first .. first + queries`.
-    pub(crate) fn new(
-        theta: f64,
-        pairing: Pairing,
-        width: usize,
-        first: usize,
-        queries: usize,
-        device: &Device,
-    ) -> Self {
-        let pairs = width / 2;
-        let angle = |index: usize| {
-            let (position, pair) = (first + index / pairs, index % pairs);
-            position as f64 * theta.powf(-2.0 * pair as f64 / width as f64)
-        };
+    /// Tables for positions `first .. first + queries` of pairs that turn at these [`frequencies`].
+    pub(crate) fn new(frequencies: &[f64], pairing: Pairing, first: usize, queries: usize, device: &Device) -> Self {
+        let pairs = frequencies.len();
+        let angle = |index: usize| (first + index / pairs) as f64 * frequencies[index % pairs];
         let table = |of: fn(f64) -> f64| {
             let values: Vec<f32> = (0..queries * pairs).map(|index| of(angle(index)) as f32).collect();
             Tensor::from_data(TensorData::new(values, [1, 1, queries, pairs]), device)
         };
         Self { cos: table(f64::cos), sin: table(f64::sin), pairing }
+    }
+
+    /// Tables for positions from 0 on of heads that turn as wholes, in halves.
+    pub(crate) fn whole(theta: f64, width: usize, queries: usize, device: &Device) -> Self {
+        Self::new(&frequencies(theta, width, width), Pairing::Half, 0, queries, device)
     }
 
     /// Queries or keys `[B,N,Q,D]` with entries that rotate together D/2 apart, whichever entries the family pairs.

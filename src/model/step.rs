@@ -1,7 +1,6 @@
 //! The attention step alone, host arrays in and out: what `apply` runs and what the GPU twin is compared with.
 
 use super::attention;
-use super::config::Pairing;
 use super::rotary::Rotation;
 use crate::hook::Array;
 use crate::mechanism::{Grid, Memories, Mixed, Stack, Vectors};
@@ -133,7 +132,7 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
     let mut memories = Memories::default();
     let mut out = None;
     if !stack.projection_mods.is_empty() {
-        let rotation = Rotation::new(THETA, Pairing::Half, sizes.width, 0, sizes.keys, &device);
+        let rotation = Rotation::whole(THETA, sizes.width, sizes.keys, &device);
         (vectors, out) = attention::project_whole(stack, &at, vectors, rotation, &given.inputs, &mut memories);
     }
     if let Some(mixer) = &stack.mixer {

@@ -1,12 +1,13 @@
 //! The decoder model in burn tensors: the definition of every number attnscope shows.
 //!
-//! One class for the GPT-2 and Llama families; [`Config`] says which parts a model has. The forward pass offers every
+//! One class for the GPT-2, Llama and GPT-NeoX families; [`Config`] says which parts a model has. The forward pass offers every
 //! activation of [`Site`] to the run's tap, and attention goes through [`attention`], so that any stack of mechanisms runs
 //! on any model. Without a tap nothing leaves the device, and the pass is differentiable.
 //!
 //! ```text
 //! x = embed[tokens] (+ positions)                                  [B,Q,M]
 //! each block:  x = x + attention(ln1(x))·W_o    x = x + ffn(ln2(x))
+//! or parallel: x = x + attention(ln1(x))·W_o + ffn(ln2(x))
 //! logits = ln_final(x)·W_unembed                                   [B,Q,V]
 //! ```
 
@@ -278,8 +279,8 @@ impl Text {
         let (device, queries) = (x.device(), x.dims()[1]);
         let rotation = match self.config.positions {
             Positions::Learned => None,
-            Positions::Rotary { theta, pairing } => {
-                Some(Rotation::new(theta, pairing, self.config.head_width, first, queries, &device))
+            Positions::Rotary { pairing, .. } => {
+                Some(Rotation::new(&self.config.frequencies(), pairing, first, queries, &device))
             }
         };
         let mut own = Memories::default();
@@ -331,9 +332,15 @@ impl Text {
         let x = run.offer(layer, Site::ResidPre, x);
         let normal = run.offer(layer, Site::Ln1, block.ln1.apply(x.clone()));
         let attn_out = self.attend(block, normal, at, rotation, run, past);
-        let x = x + run.offer(layer, Site::AttnOut, attn_out);
-        let x = run.offer(layer, Site::ResidMid, x);
-        let normal = run.offer(layer, Site::Ln2, block.ln2.apply(x.clone()));
+        let attn_out = run.offer(layer, Site::AttnOut, attn_out);
+        let (read, x) = match self.config.parallel {
+            true => (x.clone(), x + attn_out),
+            false => {
+                let x = run.offer(layer, Site::ResidMid, x + attn_out);
+                (x.clone(), x)
+            }
+        };
+        let normal = run.offer(layer, Site::Ln2, block.ln2.apply(read));
         let mlp_out = self.feed_forward(block, normal, layer, run);
         let x = x + run.offer(layer, Site::MlpOut, mlp_out);
         run.offer(layer, Site::ResidPost, x)

@@ -35,8 +35,8 @@ pub fn corner_stacks(mechanism: &'static Mechanism) -> impl Iterator<Item = Stac
     })
 }
 
-/// Small models that between them have every part: both families, both pairings, grouped heads, an untied head, biases,
-/// and each activation.
+/// Small models that between them have every part: every family, both pairings, grouped heads, heads that turn in part,
+/// parallel blocks, an untied head, biases, and each activation.
 pub fn small_configs() -> Vec<(&'static str, Config)> {
     let rotary = |pairing| Positions::Rotary { theta: 100.0, pairing };
     vec![
@@ -65,6 +65,20 @@ pub fn small_configs() -> Vec<(&'static str, Config)> {
                 head_width: 10,
                 positions: rotary(Pairing::Half),
                 ..Config::llama(17, 16, 1, 4, 2, 12)
+            },
+        ),
+        ("neox", Config { positions: rotary(Pairing::Half), ..Config::neox(31, 24, 2, 3, 32) }),
+        (
+            "neox in sequence, tied, no biases of attention, tanh gelu",
+            Config {
+                positions: rotary(Pairing::Half),
+                turned: Some(6),
+                parallel: false,
+                tied: true,
+                attention_bias: false,
+                activation: Activation::GeluTanh,
+                ffn: 20,
+                ..Config::neox(31, 20, 2, 2, 32)
             },
         ),
     ]

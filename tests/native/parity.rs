@@ -116,6 +116,8 @@ fn small_models() -> Vec<(&'static str, Config)> {
             "llama with biases and relu",
             Config { attention_bias: true, ffn_bias: true, activation: Activation::Relu, ..llama },
         ),
+        ("neox", Config::neox(97, 48, 3, 6, 128)),
+        ("neox in sequence", Config { parallel: false, turned: Some(4), ..Config::neox(97, 40, 2, 5, 128) }),
     ]
 }
 

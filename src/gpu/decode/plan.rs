@@ -223,7 +223,8 @@ impl Rows<'_> {
         let (w, affine) = (name("ffn.w_inner"), name("ffn.a_inner"));
         let (store, columns) =
             if config.gated { ("store_gated", 2 * config.ffn) } else { ("store_activated", config.ffn) };
-        let part = Part { x: "mid", w: &w, affine: &affine, normed: true, inner: config.width, columns };
+        let x = if config.parallel { "stream" } else { "mid" };
+        let part = Part { x, w: &w, affine: &affine, normed: true, inner: config.width, columns };
         let pieces = vec![("store", store), ("activation", activation(config))];
         self.product(&part, pieces, &[("pre", "pre"), ("post", "post")])?;
 

@@ -2,7 +2,7 @@
 
 use super::Attend;
 use super::linear::{Matrix, add_product};
-use super::steps::{Turns, softmax};
+use super::steps::{Table, Turns, softmax};
 use crate::Result;
 use crate::model::config::{Config, Positions};
 
@@ -31,6 +31,8 @@ pub struct Kept {
 pub(super) struct Attending<'a> {
     plain: &'a Plain,
     kept: &'a mut Kept,
+    /// How far the new tokens turn, once the first layer has asked.
+    table: Option<Table>,
     /// Working space.
     scores: Vec<f32>,
 }
@@ -68,14 +70,14 @@ impl Plain {
     pub fn new(config: &Config) -> Self {
         let turns = match config.positions {
             Positions::Learned => None,
-            Positions::Rotary { theta, pairing } => Some(Turns::new(theta, pairing, config.head_width, config.context)),
+            Positions::Rotary { pairing, .. } => Some(Turns::new(config.frequencies(), pairing)),
         };
         Self { heads: Heads::new(config), scale: config.scale(), turns }
     }
 
     /// Tokens that follow what is kept.
     pub fn attending<'a>(&'a self, kept: &'a mut Kept) -> Attending<'a> {
-        Attending { plain: self, kept, scores: Vec::new() }
+        Attending { plain: self, kept, table: None, scores: Vec::new() }
     }
 }
 
@@ -83,10 +85,13 @@ impl Attend for Attending<'_> {
     fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()> {
         let Plain { heads, scale, turns } = self.plain;
         let first = self.kept.tokens;
-        for (position, row) in (first..).zip(projections.chunks_exact_mut(heads.row())) {
-            if let Some(turns) = turns {
+        if let (Some(turns), None) = (turns, &self.table) {
+            self.table = Some(turns.table(first, projections.len() / heads.row()));
+        }
+        for (token, row) in projections.chunks_exact_mut(heads.row()).enumerate() {
+            if let Some(table) = &self.table {
                 let turned = &mut row[..(heads.heads + heads.kv_heads) * heads.width];
-                turned.chunks_exact_mut(heads.width).for_each(|head| turns.turn(position, head));
+                turned.chunks_exact_mut(heads.width).for_each(|head| table.turn(token, head));
             }
             row[..heads.heads * heads.width].iter_mut().for_each(|q| *q *= scale);
         }

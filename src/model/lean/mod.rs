@@ -147,11 +147,6 @@ impl Map {
 }
 
 impl Lean {
-    /// Whether a model of this configuration can be computed here.
-    pub fn takes(config: &Config) -> bool {
-        steps::has(config.activation)
-    }
-
     /// A model with these weights, which it takes apart.
     ///
     /// # Errors
@@ -280,9 +275,13 @@ impl Lean {
         block.qkv.apply(normal, rows, projections);
         z.resize(rows * config.heads * config.head_width, 0.0);
         attend.attend(layer, projections, z)?;
+        if config.parallel {
+            normalise(&block.ln2, x, normal);
+        }
         block.o.apply_onto(z, rows, x);
-
-        normalise(&block.ln2, x, normal);
+        if !config.parallel {
+            normalise(&block.ln2, x, normal);
+        }
         block.inner.apply(normal, rows, inner);
         let post = match config.gated {
             true => {

@@ -28,8 +28,8 @@ impl<'a, 'r> Stacked<'a, 'r> {
         let (first, device) = (cache.tokens(), Device::flex());
         let rotation = match config.positions {
             Positions::Learned => None,
-            Positions::Rotary { theta, pairing } => {
-                Some(Rotation::new(theta, pairing, config.head_width, first, tokens, &device))
+            Positions::Rotary { pairing, .. } => {
+                Some(Rotation::new(&config.frequencies(), pairing, first, tokens, &device))
             }
         };
         Self { config, run, cache, rotation, first, device }

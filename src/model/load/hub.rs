@@ -1,4 +1,4 @@
-//! Hugging Face folders: `config.json`, the tokenizer and the weights of a GPT-2 or Llama model.
+//! Hugging Face folders: `config.json`, the tokenizer and the weights of a GPT-2, Llama or GPT-NeoX model.
 //!
 //! Every key of `config.json` is either understood, known to change nothing at inference, or refused by name: a model
 //! never runs with part of its definition ignored.
@@ -20,8 +20,10 @@ const HARMLESS: &[&str] = &[
     "architectures",
     "attention_dropout",
     "attn_pdrop",
+    "classifier_dropout",
     "dtype",
     "embd_pdrop",
+    "hidden_dropout",
     "initializer_range",
     "max_length",
     "model_type",
@@ -125,20 +127,32 @@ impl Keys {
         }
     }
 
-    /// Base of the rotary wavelengths; anything but plain rotation is refused.
-    fn theta(&mut self) -> Result<f64> {
-        let mut theta = self.real("rope_theta", 10_000.0)?;
+    /// Base of the rotary wavelengths, and the part of each head that turns; anything but plain rotation is refused. The
+    /// keys of older files are `base` and `part`; a family without the second turns whole heads.
+    fn rotation(&mut self, base: &str, part: Option<&str>) -> Result<(f64, f64)> {
+        let mut theta = self.real(base, 10_000.0)?;
+        let mut turned = part.map_or(Ok(1.0), |part| self.real(part, 0.25))?;
         for key in ["rope_scaling", "rope_parameters"] {
             let Some(value) = self.take(key) else { continue };
             let kind = value.get("rope_type").or_else(|| value.get("type"));
-            let known = |name: &str| matches!(name, "rope_type" | "type" | "rope_theta");
+            let known = |name: &str| match name {
+                "rope_type" | "type" | "rope_theta" => true,
+                "partial_rotary_factor" => part.is_some(),
+                _ => false,
+            };
             let plain = value.as_object().is_some_and(|map| map.keys().all(|name| known(name)));
             if !plain || kind.is_some_and(|kind| kind != "default") {
                 return self.refuse(key, "plain rotary positions (rope_type default)", &value);
             }
-            theta = value.get("rope_theta").and_then(Value::as_f64).unwrap_or(theta);
+            let number = |name: &str, other: f64| match value.get(name) {
+                None => Ok(other),
+                Some(number) => number.as_f64().ok_or(()),
+            };
+            let both = (number("rope_theta", theta), number("partial_rotary_factor", turned));
+            let (Ok(base), Ok(share)) = both else { return self.refuse(key, "numbers", &value) };
+            (theta, turned) = (base, share);
         }
-        Ok(theta)
+        Ok((theta, turned))
     }
 
     /// Refuses what is left and asks for something.
@@ -167,15 +181,19 @@ pub fn config_from_json(json: &[u8]) -> Result<Config> {
     let family = match (kind.as_ref().and_then(Value::as_str), class.as_str()) {
         (Some("gpt2") | None, Some("GPT2LMHeadModel" | "GPT2Model")) | (Some("gpt2"), None) => Family::Gpt2,
         (Some("llama") | None, Some("LlamaForCausalLM" | "LlamaModel")) | (Some("llama"), None) => Family::Llama,
+        (Some("gpt_neox") | None, Some("GPTNeoXForCausalLM" | "GPTNeoXModel")) | (Some("gpt_neox"), None) => {
+            Family::NeoX
+        }
         (kind, class) => {
             let came = format!("{} ({})", kind.unwrap_or("no model_type"), class.unwrap_or("no architecture"));
-            let expected = "gpt2 (GPT2LMHeadModel) and llama (LlamaForCausalLM)".into();
+            let expected = "gpt2 (GPT2LMHeadModel), llama (LlamaForCausalLM) and gpt_neox (GPTNeoXForCausalLM)".into();
             return Err(Error::Unsupported { file: FILE.into(), key: "model_type".into(), expected, came });
         }
     };
     let config = match family {
         Family::Gpt2 => gpt2(keys)?,
         Family::Llama => llama(keys)?,
+        Family::NeoX => neox(keys)?,
     };
     config.check(FILE)?;
     Ok(config)
@@ -218,7 +236,7 @@ fn llama(mut keys: Keys) -> Result<Config> {
         context: keys.need_size("max_position_embeddings")?,
         norm: Norm::Rms,
         norm_epsilon: keys.real("rms_norm_eps", 1e-6)?,
-        positions: Positions::Rotary { theta: keys.theta()?, pairing: Pairing::Half },
+        positions: Positions::Rotary { theta: keys.rotation("rope_theta", None)?.0, pairing: Pairing::Half },
         activation: keys.activation("hidden_act", "silu")?,
         tied: keys.flag("tie_word_embeddings", false)?,
         attention_bias: keys.flag("attention_bias", false)?,
@@ -229,6 +247,42 @@ fn llama(mut keys: Keys) -> Result<Config> {
     };
     keys.finish()?;
     Ok(config)
+}
+
+fn neox(mut keys: Keys) -> Result<Config> {
+    let width = keys.need_size("hidden_size")?;
+    let heads = keys.need_size("num_attention_heads")?;
+    whole_heads(&keys, "num_attention_heads", width, heads)?;
+    // Published files say rotary_emb_base, newer ones rope_theta; whichever is there is the base.
+    let base = if keys.0.contains_key("rotary_emb_base") { "rotary_emb_base" } else { "rope_theta" };
+    let (theta, part) = keys.rotation(base, Some("rotary_pct"))?;
+    if !(part > 0.0 && part <= 1.0) {
+        return keys.refuse("rotary_pct", "a part above 0 and not above 1", &part.into());
+    }
+    let layers = keys.need_size("num_hidden_layers")?;
+    let context = keys.need_size("max_position_embeddings")?;
+    let config = Config {
+        ffn: keys.need_size("intermediate_size")?,
+        norm_epsilon: keys.real("layer_norm_eps", 1e-5)?,
+        positions: Positions::Rotary { theta, pairing: Pairing::Half },
+        // Cut to a whole number, as the family's code does.
+        turned: Some(((width / heads) as f64 * part) as usize),
+        parallel: keys.flag("use_parallel_residual", true)?,
+        activation: keys.activation("hidden_act", "gelu")?,
+        tied: keys.flag("tie_word_embeddings", false)?,
+        attention_bias: keys.flag("attention_bias", true)?,
+        bos: keys.token("bos_token_id")?,
+        eos: keys.token("eos_token_id")?,
+        ..Config::neox(keys.need_size("vocab_size")?, width, layers, heads, context)
+    };
+    keys.finish()?;
+    Ok(config)
+}
+
+/// The smallest part of a head whose cut product with the width is `turned`.
+fn part_of_head(turned: usize, width: usize) -> f64 {
+    let part = turned as f64 / width as f64;
+    if (width as f64 * part) as usize == turned { part } else { part.next_up() }
 }
 
 /// Heads that do not divide the width would silently lose entries.
@@ -282,6 +336,28 @@ pub fn config_to_json(config: &Config) -> String {
             },
             "attention_bias": config.attention_bias,
             "mlp_bias": config.ffn_bias,
+            "tie_word_embeddings": config.tied,
+            "bos_token_id": config.bos,
+            "eos_token_id": config.eos,
+        }),
+        Family::NeoX => json!({
+            "model_type": "gpt_neox",
+            "architectures": ["GPTNeoXForCausalLM"],
+            "vocab_size": config.vocabulary,
+            "max_position_embeddings": config.context,
+            "hidden_size": config.width,
+            "intermediate_size": config.ffn,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": config.heads,
+            "hidden_act": activation,
+            "layer_norm_eps": config.norm_epsilon,
+            "rotary_emb_base": match config.positions {
+                Positions::Rotary { theta, .. } => Some(theta),
+                Positions::Learned => None,
+            },
+            "rotary_pct": part_of_head(config.turned.unwrap_or(config.head_width), config.head_width),
+            "use_parallel_residual": config.parallel,
+            "attention_bias": config.attention_bias,
             "tie_word_embeddings": config.tied,
             "bos_token_id": config.bos,
             "eos_token_id": config.eos,

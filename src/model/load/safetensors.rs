@@ -59,6 +59,14 @@ pub(super) fn read(config: &Config, files: &Files) -> Result<(Weights, usize)> {
         let array = arrays.remove(&stored.name).ok_or_else(missing)?;
         take_apart(stored, array, &want(stored), &mut weights);
     }
+    if let Some(places) = names::places(config) {
+        for (_, array) in weights.0.iter_mut().filter(|(name, _)| names::turns(name)) {
+            for head in array.data.chunks_exact_mut(places.len()) {
+                let stored = head.to_vec();
+                head.iter_mut().zip(&places).for_each(|(entry, place)| *entry = stored[*place]);
+            }
+        }
+    }
     // Anything else than the embedding there would be silently lost.
     if let Some(again) = arrays.remove(head)
         && weights.0.get("embed") != Some(&again)
@@ -109,7 +117,7 @@ fn read_shard(
     let tensors = SafeTensors::deserialize(bytes)
         .map_err(|problem| Error::file(file, format!("is damaged or truncated ({problem}); download it again")))?;
     for (full, view) in tensors.iter() {
-        let name = full.strip_prefix(names::prefix(config.family)).unwrap_or(full);
+        let name = names::plain(config.family, full);
         if names::is_buffer(config.family, name) {
             continue;
         }
@@ -183,9 +191,9 @@ fn take_apart(stored: &Stored, array: Array, want: &[&Vec<usize>], weights: &mut
     }
     let mut first = 0;
     for (part, shape) in stored.parts.iter().zip(want) {
-        let width = last(shape);
-        let columns_of = |row: &[f32]| row[first..first + width].to_vec();
-        let data = data.chunks_exact(columns.max(1)).flat_map(columns_of).collect();
+        let width = last(shape) / stored.stretches;
+        let data = data.chunks_exact((columns / stored.stretches).max(1));
+        let data = data.flat_map(|stretch| &stretch[first..first + width]).copied().collect();
         weights.0.insert(part.clone(), Array { shape: shape.to_vec(), data });
         first += width;
     }
@@ -209,7 +217,7 @@ pub fn save_safetensors(config: &Config, weights: &Weights, precision: Precision
     }
     let mut tensors = Vec::new();
     for stored in names::stored(config) {
-        let parts = stored.parts.iter().map(|part| weights.get(part)).collect::<Result<Vec<_>>>()?;
+        let parts = stored.parts.iter().map(|part| as_stored(config, weights, part)).collect::<Result<Vec<_>>>()?;
         let (shape, values) = put_together(&stored, &parts);
         let full = match stored.name == names::head(config.family) {
             true => stored.name.clone(),
@@ -231,15 +239,28 @@ pub fn save_safetensors(config: &Config, weights: &Weights, precision: Precision
     safetensors::serialize(views, Some(metadata)).map_err(|error| Error::Internal(error.to_string()))
 }
 
+/// A canonical weight with the entries of its heads where files have them.
+fn as_stored(config: &Config, weights: &Weights, part: &str) -> Result<Array> {
+    let mut array = weights.get(part)?.clone();
+    if let Some(places) = names::places(config).filter(|_| names::turns(part)) {
+        for head in array.data.chunks_exact_mut(places.len()) {
+            let ours = head.to_vec();
+            ours.iter().zip(&places).for_each(|(entry, place)| head[*place] = *entry);
+        }
+    }
+    Ok(array)
+}
+
 /// The stored form of canonical parts; the inverse of [`take_apart`].
-fn put_together(stored: &Stored, parts: &[&Array]) -> (Vec<usize>, Vec<f32>) {
+fn put_together(stored: &Stored, parts: &[Array]) -> (Vec<usize>, Vec<f32>) {
     let width = |part: &Array| part.shape.last().copied().unwrap_or(1);
     let columns: usize = parts.iter().map(|part| width(part)).sum();
     let rows = parts.first().map_or(0, |part| part.data.len() / width(part).max(1));
     let mut values = Vec::with_capacity(rows * columns);
-    for row in 0..rows {
+    for stretch in 0..rows * stored.stretches {
         for part in parts {
-            values.extend_from_slice(&part.data[row * width(part)..(row + 1) * width(part)]);
+            let width = width(part) / stored.stretches;
+            values.extend_from_slice(&part.data[stretch * width..(stretch + 1) * width]);
         }
     }
     let matrix = parts.first().is_some_and(|part| part.shape.len() == 2);

@@ -16,12 +16,30 @@ fn llama() -> Value {
         "max_position_embeddings": 32 })
 }
 
-fn bases() -> [(&'static str, Value, &'static [&'static str]); 2] {
+fn neox() -> Value {
+    json!({ "model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], "hidden_size": 24,
+        "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3, "vocab_size": 31,
+        "max_position_embeddings": 32, "rotary_pct": 0.25 })
+}
+
+fn bases() -> [(&'static str, Value, &'static [&'static str]); 3] {
     [
         ("gpt2", gpt2(), &["n_embd", "n_head", "n_layer", "n_positions", "vocab_size"]),
         (
             "llama",
             llama(),
+            &[
+                "hidden_size",
+                "intermediate_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "vocab_size",
+                "max_position_embeddings",
+            ],
+        ),
+        (
+            "neox",
+            neox(),
             &[
                 "hidden_size",
                 "intermediate_size",
@@ -102,6 +120,14 @@ pub fn cases() -> Vec<Case> {
         (llama(), "hidden_act", json!(null_free())),
         (llama(), "sliding_window", json!(8)),
         (llama(), "attention_bias", json!(1)),
+        (neox(), "rotary_pct", json!(0)),
+        (neox(), "rotary_pct", json!(-0.25)),
+        (neox(), "rotary_pct", json!(1e9)),
+        (neox(), "rotary_pct", json!(0.4)),
+        (neox(), "rotary_emb_base", json!("many")),
+        (neox(), "use_parallel_residual", json!("yes")),
+        (neox(), "rope_parameters", json!({ "rope_type": "default", "partial_rotary_factor": "half" })),
+        (neox(), "rope_parameters", json!({ "rope_type": "dynamic" })),
     ] {
         let mut changed = base;
         changed[key] = value;

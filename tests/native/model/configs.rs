@@ -24,6 +24,14 @@ fn llama() -> Value {
         "transformers_version": "4.45.0", "vocab_size": 128256 })
 }
 
+fn neox() -> Value {
+    json!({ "architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 0, "eos_token_id": 0, "hidden_act": "gelu",
+        "hidden_size": 512, "initializer_range": 0.02, "intermediate_size": 2048, "layer_norm_eps": 1e-05,
+        "max_position_embeddings": 2048, "model_type": "gpt_neox", "num_attention_heads": 8, "num_hidden_layers": 6,
+        "rotary_emb_base": 10000, "rotary_pct": 0.25, "tie_word_embeddings": false, "torch_dtype": "float16",
+        "transformers_version": "4.24.0", "use_cache": true, "use_parallel_residual": true, "vocab_size": 50304 })
+}
+
 fn read(value: &Value) -> attnscope::Result<Config> {
     config_from_json(value.to_string().as_bytes())
 }
@@ -46,6 +54,15 @@ fn published_configurations_are_understood() {
     let config = read(&silent).unwrap();
     assert_eq!((config.kv_heads, config.norm_epsilon, config.tied), (32, 1e-6, false));
     assert_eq!(config.activation, Activation::Silu);
+    let config = read(&neox()).unwrap();
+    assert_eq!(config, Config { bos: Some(0), eos: Some(0), ..Config::neox(50_304, 512, 6, 8, 2048) });
+    assert_eq!((config.parameters(), config.turned, config.parallel), (70_426_624, Some(16), true));
+    let mut newer = neox();
+    newer.as_object_mut().unwrap().remove("rotary_emb_base");
+    newer["rotary_pct"] = Value::Null;
+    newer["rope_parameters"] = json!({ "rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25 });
+    newer["use_parallel_residual"] = json!(false);
+    assert_eq!(read(&newer).unwrap(), Config { parallel: false, ..config });
     let mut newer = llama();
     newer["rope_parameters"] = json!({ "rope_type": "default", "rope_theta": 1234.0 });
     assert_eq!(read(&newer).unwrap().positions, Positions::Rotary { theta: 1234.0, pairing: Pairing::Half });
@@ -79,9 +96,24 @@ fn what_is_asked_for_and_not_here_is_refused_by_name() {
         ("gpt2", "n_head", json!(7)),
         ("gpt2", "n_head", json!(0)),
         ("gpt2", "model_type", json!("gpt_neox")),
+        ("neox", "rotary_pct", json!(0.0)),
+        ("neox", "rotary_pct", json!(1.5)),
+        ("neox", "rotary_pct", json!(0.02)),
+        ("neox", "rotary_pct", json!("a quarter")),
+        ("neox", "rotary_emb_base", json!(0)),
+        ("neox", "rope_scaling", json!({ "type": "linear", "factor": 2.0 })),
+        ("neox", "hidden_act", json!("gelu_fast")),
+        ("neox", "use_parallel_residual", json!(1)),
+        ("neox", "num_attention_heads", json!(7)),
+        ("neox", "quantization_config", json!({ "bits": 8 })),
+        ("neox", "tie_word_embeddings", json!("no")),
     ];
     for (family, key, value) in cases {
-        let mut config = if family == "llama" { llama() } else { gpt2() };
+        let mut config = match family {
+            "llama" => llama(),
+            "neox" => neox(),
+            _ => gpt2(),
+        };
         config[key] = value.clone();
         let error = read(&config).unwrap_err();
         assert_eq!(error.code(), "unsupported", "{key}: {error}");
@@ -90,6 +122,7 @@ fn what_is_asked_for_and_not_here_is_refused_by_name() {
             "num_key_value_heads" => "kv_heads",
             "head_dim" => "head_width",
             "vocab_size" => "vocabulary",
+            "rotary_emb_base" => "rope_theta",
             key => key,
         };
         assert!(said.starts_with("config.json: ") && said.contains(named), "{key}: {said}");

@@ -57,6 +57,7 @@ fn every_site_is_offered_in_its_shape() {
                     Site::PosEmbed => !rotary,
                     Site::RotQ | Site::RotK => rotary,
                     Site::Slot => slot,
+                    Site::ResidMid => !config.parallel,
                     _ => true,
                 };
                 let layers = if site.per_layer() { config.layers } else { 1 };

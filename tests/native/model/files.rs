@@ -93,24 +93,26 @@ fn prefixes_masks_and_tied_heads_of_other_writers() {
     for (name, config) in storable() {
         let weights = lively(&config, 6);
         let mut all = tensors(&save_safetensors(&config, &weights, Precision::F32).unwrap());
-        let prefix = if config.family == Family::Gpt2 { "transformer." } else { "model." };
+        let [prefix, buffer, head] = match config.family {
+            Family::Gpt2 => ["transformer.", "h.0.attn.bias", "lm_head.weight"],
+            Family::Llama => ["model.", "layers.0.self_attn.rotary_emb.inv_freq", "lm_head.weight"],
+            Family::NeoX => ["gpt_neox.", "layers.0.attention.bias", "embed_out.weight"],
+        };
         for (name, ..) in &mut all {
             *name = name.strip_prefix(prefix).unwrap_or(name).into();
         }
-        let buffer =
-            if config.family == Family::Gpt2 { "h.0.attn.bias" } else { "layers.0.self_attn.rotary_emb.inv_freq" };
         all.push((buffer.into(), Dtype::U8, vec![1], vec![1]));
         if config.tied {
             let (_, dtype, shape, data) =
                 all.iter().find(|(_, _, shape, _)| shape[0] == config.vocabulary).unwrap().clone();
-            all.push(("lm_head.weight".into(), dtype, shape, data));
+            all.push((head.into(), dtype, shape, data));
         }
         let loaded = load("m", &folder(&config).with("model.safetensors", write(&all))).unwrap();
         assert_eq!(loaded.weights, weights, "{name}");
         if config.tied {
             all.last_mut().unwrap().3[0] ^= 1;
             let error = load("m", &folder(&config).with("model.safetensors", write(&all))).unwrap_err().to_string();
-            assert!(error.contains("lm_head.weight differs from the embedding"), "{error}");
+            assert!(error.contains(&format!("{head} differs from the embedding")), "{error}");
         }
     }
 }
