@@ -20,7 +20,6 @@ use crate::lens::paths::{self, Paths};
 use crate::lens::readout::Readout;
 use crate::mechanism::Stack;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use web_time::Instant;
 
@@ -80,8 +79,9 @@ impl Engine {
             let remedy = format!("the experiment has {}", plan.stacks.len());
             return Err(Error::Unknown { what: "pane", name: (pane + 1).to_string(), remedy });
         }
+        let tokens = plan.tokens_of(pane).to_vec();
         let stack = plan.stacks.swap_remove(pane);
-        let Plan { tokens, seed, .. } = plan;
+        let Plan { seed, .. } = plan;
         let query = experiment.view.query.unwrap_or(usize::MAX).min(tokens.len() - 1);
         let question = Question {
             set: &experiment.instruments,
@@ -110,7 +110,9 @@ impl Engine {
         if let Found::Readings(lens) = &found {
             ids.extend(lens.readings.iter().flat_map(|reading| &reading.top).map(|(id, _)| *id));
         }
-        let names: BTreeMap<_, _> = ids.into_iter().map(|id| (id, self.token(id))).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let names = ids.into_iter().map(|id| self.token(id)).collect();
         let millis = start.elapsed().as_secs_f32() * 1e3;
         let tokens = tokens.iter().map(|id| self.token(*id)).collect();
         Finding { analysis: analysis.id.into(), asked, found, millis, tokens, names }

@@ -3,7 +3,6 @@
 use crate::experiment::{Head, Removal};
 use crate::outcome::{Candidate, Token};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The answer of an [`Analysis`](super::analysis::Analysis).
@@ -20,7 +19,14 @@ pub struct Finding {
     /// What the model saw.
     pub tokens: Vec<Token>,
     /// Tokens that are named by id, as the page shows them.
-    pub names: BTreeMap<u32, Token>,
+    pub names: Vec<Token>,
+}
+
+impl Finding {
+    /// A token that is named by its id.
+    pub fn name(&self, id: u32) -> Option<&Token> {
+        self.names.iter().find(|token| token.id == id)
+    }
 }
 
 /// Which prediction is explained.

@@ -2,7 +2,9 @@
 //!
 //! [`Patterns`] is the common ground: the weights of every head of one pane, with masked pairs marked, and whether their
 //! rows sum to one. [`sinks`], [`heads`], [`roles`] and [`regions`] read it. What needs the model's weights
-//! (`logit_lens`, `attribution`, `copying`) or runs it again (`causal`) comes with the feature `model`.
+//! (`logit_lens`, `attribution`, `copying`, `composition`) or runs it again from a kept pass (`base`: `causal`, `patching`,
+//! `paths`) comes with the feature `model`; what needs gradients (`gradients`) with `train`. [`analysis`] lists what can be
+//! asked of an experiment, [`finding`] is what is answered.
 
 pub mod analysis;
 #[cfg(feature = "model")]
@@ -16,6 +18,8 @@ pub mod composition;
 #[cfg(feature = "model")]
 pub mod copying;
 pub mod finding;
+#[cfg(feature = "train")]
+pub mod gradients;
 pub mod heads;
 #[cfg(feature = "model")]
 pub mod logit_lens;

@@ -267,6 +267,15 @@ impl Text {
         self.read(x, run)
     }
 
+    /// [`Text::resume`] from the middle of a layer, behind its attention.
+    pub fn resume_after_attention(&self, x: Tensor<3>, layer: usize, query: Option<usize>, run: &Run<'_>) -> Tensor<3> {
+        let x = match self.blocks.get(layer) {
+            Some(block) => self.after_attention(block, x, layer, run),
+            None => x,
+        };
+        self.resume(x, layer + 1, query, run)
+    }
+
     /// The layers from `from` on: x `[B,Q,M]` → x `[B,Q,M]`, of tokens from position `first` on.
     fn layers_from(
         &self,
@@ -333,13 +342,20 @@ impl Text {
         let normal = run.offer(layer, Site::Ln1, block.ln1.apply(x.clone()));
         let attn_out = self.attend(block, normal, at, rotation, run, past);
         let attn_out = run.offer(layer, Site::AttnOut, attn_out);
-        let (read, x) = match self.config.parallel {
-            true => (x.clone(), x + attn_out),
-            false => {
-                let x = run.offer(layer, Site::ResidMid, x + attn_out);
-                (x.clone(), x)
-            }
-        };
+        match self.config.parallel {
+            true => self.feed_forward_onto(block, x.clone(), x + attn_out, layer, run),
+            false => self.after_attention(block, x + attn_out, layer, run),
+        }
+    }
+
+    /// The second half of a layer whose halves follow one another: x `[B,Q,M]` → x `[B,Q,M]`.
+    fn after_attention(&self, block: &Block, x: Tensor<3>, layer: usize, run: &Run<'_>) -> Tensor<3> {
+        let x = run.offer(layer, Site::ResidMid, x);
+        self.feed_forward_onto(block, x.clone(), x, layer, run)
+    }
+
+    /// x `[B,Q,M]` and what the feed-forward makes of the stream `read` `[B,Q,M]` → x `[B,Q,M]`.
+    fn feed_forward_onto(&self, block: &Block, read: Tensor<3>, x: Tensor<3>, layer: usize, run: &Run<'_>) -> Tensor<3> {
         let normal = run.offer(layer, Site::Ln2, block.ln2.apply(read));
         let mlp_out = self.feed_forward(block, normal, layer, run);
         let x = x + run.offer(layer, Site::MlpOut, mlp_out);

@@ -19,7 +19,7 @@ pub fn place(finding: &Finding, at: usize) -> String {
 
 /// A token that is named by its id.
 pub fn name(finding: &Finding, id: u32) -> String {
-    finding.names.get(&id).map_or_else(|| id.to_string(), plain)
+    finding.name(id).map_or_else(|| id.to_string(), plain)
 }
 
 /// Tokens that may be explained: the likeliest at the explained position, as far as the finding knows them.
@@ -118,6 +118,34 @@ pub fn AskedFor(
     }
 }
 
+/// Where an answer of many passes stands.
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    /// It is being computed.
+    Pending,
+    /// The visitor or a newer question stopped it.
+    Stopped,
+    /// It failed, and why.
+    Failed(String),
+    /// There is none for what is set now; whether there is one for something else.
+    Missing(bool),
+    /// It is there; measured milliseconds.
+    Done(f32),
+}
+
+impl From<&Answered> for State {
+    fn from(answered: &Answered) -> Self {
+        let Answered { fetched, fresh, .. } = answered;
+        match &fetched.trouble {
+            _ if fetched.pending => State::Pending,
+            Some(trouble) if trouble.code == "superseded" => State::Stopped,
+            Some(trouble) => State::Failed(trouble.message.clone()),
+            None if !fresh || fetched.value.is_none() => State::Missing(fetched.value.is_some()),
+            None => State::Done(fetched.value.as_ref().map_or(0.0, |finding| finding.millis)),
+        }
+    }
+}
+
 /// How far an answer of many passes is, with a way to stop it, and what went wrong.
 #[component]
 pub fn Progress(
@@ -129,39 +157,37 @@ pub fn Progress(
     again: Callback<()>,
 ) -> impl IntoView {
     let store = Store::here();
-    let line = move || {
-        let Answered { fetched, fresh, progress } = answered.get();
-        if fetched.pending {
-            let (done, all) = progress.unwrap_or((0, 1));
-            let words = if progress.is_some() { format!("{done} of {all} passes") } else { "waiting".into() };
-            return view! {
-                <progress max=all value=done aria-label="Passes done"></progress>
-                <span class="soft num">{words}</span>
-                <button type="button" class="btn" data-test="stop" on:click=move |_| store.stop_findings()>"Cancel"</button>
-            }
-            .into_any();
-        }
-        let run = move |word: &'static str| {
-            view! { <button type="button" class="btn" data-test="again" on:click=move |_| again.run(())>{word}</button> }
-        };
-        match fetched.trouble {
-            Some(trouble) if trouble.code == "superseded" => {
-                view! { <span class="soft">"Stopped."</span> {run("Run")} }.into_any()
-            }
-            Some(trouble) => {
-                view! { <span class="bad" role="alert" data-test="trouble">{trouble.message}</span> {run("Try again")} }
-                    .into_any()
-            }
-            None if !fresh => {
-                let words = if fetched.value.is_some() { "Computed for other settings." } else { "Not computed yet." };
-                view! { <span class="soft">{words}</span> {run("Run")} }.into_any()
-            }
-            None => {
-                let millis = fetched.value.map_or(0.0, |finding| finding.millis);
-                view! { <span class="soft" data-test="millis" data-millis=millis>{format!("{} ms on the processor", format::millis(millis))}</span> }
-                    .into_any()
-            }
-        }
+    let state = Memo::new(move |_| answered.with(|answered| State::from(answered)));
+    // Apart from the state, so that the button stays where it is while the bar moves.
+    let progress = Memo::new(move |_| answered.with(|answered| answered.progress));
+    let words = move || progress.get().map_or("waiting".into(), |(done, all)| format!("{done} of {all} passes"));
+    let run = move |word: &'static str| {
+        view! { <button type="button" class="btn" data-test="again" on:click=move |_| again.run(())>{word}</button> }
     };
-    view! { <div class="row progress" aria-live="polite">{line}</div> }
+    let line = move || {
+        match state.get() {
+        State::Pending => view! {
+            <progress
+                max=move || progress.get().map_or(1, |(_, all)| all) value=move || progress.get().map_or(0, |(done, _)| done)
+                aria-label="Passes done"
+            ></progress>
+            <span class="soft num">{words}</span>
+            <button type="button" class="btn" data-test="stop" on:click=move |_| store.stop_findings()>"Cancel"</button>
+        }
+        .into_any(),
+        State::Stopped => view! { <span class="soft">"Stopped."</span> {run("Run")} }.into_any(),
+        State::Failed(message) => {
+            view! { <span class="bad" role="alert" data-test="trouble">{message}</span> {run("Try again")} }.into_any()
+        }
+        State::Missing(other) => {
+            let words = if other { "Computed for other settings." } else { "Not computed yet." };
+            view! { <span class="soft">{words}</span> {run("Run")} }.into_any()
+        }
+        State::Done(millis) => {
+            let words = format!("{} ms on the processor", format::millis(millis));
+            view! { <span class="soft" data-test="millis" data-millis=millis>{words}</span> }.into_any()
+        }
+    }
+    };
+    view! { <div class="row progress">{line}</div> }
 }

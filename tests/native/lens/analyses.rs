@@ -1,6 +1,7 @@
 //! Every analysis, asked as the page asks it: of an experiment, by id.
 
 use crate::tiny::{HEADS, LAYERS, model};
+use attnscope::api::Reply;
 use attnscope::engine::{Choice, Engine};
 use attnscope::experiment::{Chip, Experiment, Head, Instruments, Pane, PatchSite, Removal, View};
 use attnscope::lens::analysis;
@@ -50,7 +51,7 @@ fn every_analysis_answers_in_its_view_and_survives_its_json() {
             assert_eq!(finding.found.view(), analysis.view, "{}", analysis.id);
             assert_eq!(steps, all, "{} says how far it is to the end", analysis.id);
             assert_eq!(analysis.many_passes, all > 0, "{}", analysis.id);
-            assert!(finding.names.contains_key(&finding.asked.answer), "{}", analysis.id);
+            assert!(finding.name(finding.asked.answer).is_some(), "{}", analysis.id);
             if let Found::Grid(grid) = &finding.found {
                 let cells = grid.down.labels.len() * grid.across.labels.len();
                 for sheet in &grid.sheets {
@@ -63,8 +64,9 @@ fn every_analysis_answers_in_its_view_and_survives_its_json() {
                 }
                 assert_eq!(grid.csv().lines().count(), cells + 1);
             }
-            let json = serde_json::to_string(&finding).unwrap();
-            let again: Finding = serde_json::from_str(&json).unwrap();
+            // As the worker sends it.
+            let json = serde_json::to_string(&Reply::Analysed { finding: Box::new(finding) }).unwrap();
+            let again: Reply = serde_json::from_str(&json).unwrap();
             assert_eq!(serde_json::to_string(&again).unwrap(), json, "{}", analysis.id);
         }
     }
@@ -76,13 +78,13 @@ fn every_analysis_answers_in_its_view_and_survives_its_json() {
 fn an_analysis_of_many_passes_can_be_stopped_between_them() {
     let mut engine = engine();
     for analysis in analysis::ALL.iter().filter(|analysis| analysis.many_passes) {
-        let mut asked = 0;
-        let step = async |done, _| {
-            asked += 1;
-            done == 1
+        let (mut asked, mut all) = (0, 0);
+        let step = async |done, of| {
+            (asked, all) = (asked + 1, of);
+            done + 1 == of
         };
         let stopped = block_on(engine.analyse(&experiment(), 0, analysis.id, step)).unwrap_err();
-        assert_eq!((stopped, asked), (Error::Superseded, 2), "{}", analysis.id);
+        assert_eq!((stopped, asked), (Error::Superseded, all), "{}: before the last pass", analysis.id);
     }
 }
 

@@ -6,6 +6,7 @@ use attnscope::hook::{ActivationCache, Array, HookPoint, Patch, Selection, Site,
 use attnscope::lens::base::{Again, Base};
 use attnscope::lens::causal::{Removal, Removals};
 use attnscope::lens::finding::{Asked, Grid};
+use attnscope::lens::gradients;
 use attnscope::lens::patching::{self, Patching};
 use attnscope::lens::paths::{self, Paths};
 use attnscope::mechanism::{ALL, Stack};
@@ -196,6 +197,40 @@ impl Tap for Both {
             self.1.visit(at, value);
         }
         self.0.wants(at).then(|| self.0.visit(at, value)).flatten()
+    }
+}
+
+/// Where the two prompts are close, the first order is nearly all there is.
+#[test]
+fn the_estimate_of_a_small_change_is_the_exact_patch() {
+    for (name, config, weights) in models() {
+        let (model, stack) = (CpuModel::new(&config, &weights).unwrap(), plain());
+        for site in PatchSite::ALL.iter().copied() {
+            let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &gradients::wanted(site)).unwrap();
+            let (clean, corrupted) = (base(&TOKENS), base(&OTHER));
+            // A hundredth of the way from the corrupted to the clean prompt, in every activation.
+            let near = |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(o, n)| o + 0.01 * (n - o)).collect();
+            let mut close = clean.clone();
+            for (close, old) in close.residuals.iter_mut().zip(&corrupted.residuals) {
+                close.data = near(&old.data, &close.data);
+            }
+            for (at, close) in close.captures.values.iter_mut() {
+                close.data = near(&corrupted.captures.values[at].data, &close.data);
+            }
+            let again = Again { model: &model, stack: &stack, seed: 0, base: &corrupted };
+            let mut patching = Patching::new(&close, again, site, ASKED).unwrap();
+            for batch in patching.batches().unwrap() {
+                patching.run(&batch).unwrap();
+            }
+            let exact = patching.grid(|at| at.to_string()).unwrap().sheets.swap_remove(0).values;
+            let pair = [&close, &corrupted];
+            let estimate = gradients::estimate(&config, &weights, &stack, 0, pair, site, ASKED).unwrap();
+            assert_eq!(estimate.len(), exact.len());
+            let size = |values: &[f32]| values.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let off: Vec<f32> = estimate.iter().zip(&exact).map(|(a, b)| a - b).collect();
+            assert!(size(&exact) > 1e-4, "{name} {site:?}: nothing to estimate");
+            assert!(size(&off) < 0.05 * size(&exact), "{name} {site:?}: off by {} of {}", size(&off), size(&exact));
+        }
     }
 }
 
