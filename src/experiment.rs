@@ -24,6 +24,8 @@ pub struct Experiment {
     pub model: String,
     /// The text.
     pub prompt: String,
+    /// What pane B reads in its place; none is the same text.
+    pub prompt_b: Option<String>,
     /// Whether the beginning-of-sequence token stands in front.
     pub bos: bool,
     /// What is compared; A first.
@@ -278,6 +280,7 @@ impl Default for Experiment {
             version: 1,
             model: "stories-3m".into(),
             prompt: "One day, a little girl named Lily found a big red ball in the garden. She wanted to play with the ball.".into(),
+            prompt_b: None,
             bos: true,
             panes: vec![
                 Pane { stack: vec![Chip::new("softmax")] },

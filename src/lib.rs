@@ -42,6 +42,8 @@
 pub const BUILD: &str = env!("ATTNSCOPE_BUILD");
 
 #[cfg(feature = "contract")]
+pub mod alignment;
+#[cfg(feature = "contract")]
 pub mod catalogue;
 #[cfg(feature = "contract")]
 pub mod error;
@@ -49,6 +51,8 @@ pub mod error;
 pub mod experiment;
 #[cfg(feature = "contract")]
 pub mod hook;
+#[cfg(feature = "contract")]
+pub mod lessons;
 #[cfg(feature = "contract")]
 pub mod outcome;
 #[cfg(feature = "contract")]

@@ -68,6 +68,14 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What a pane read.
+    pub fn tokens_of(&self, pane: usize) -> &[Token] {
+        let own = self.panes.get(pane).map(|pane| &pane.tokens).filter(|own| !own.is_empty());
+        own.unwrap_or(&self.tokens)
+    }
+}
+
 /// What computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {
@@ -250,6 +258,9 @@ pub struct Candidate {
 /// The answer of one pane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PaneOutcome {
+    /// What this pane read, where it is not what A read; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
     /// Likeliest next tokens, likeliest first.
     pub next: Vec<Candidate>,
     /// Logits at the last position, `[V]`.

@@ -111,6 +111,15 @@ pub enum Command {
         /// How many passages.
         items: usize,
     },
+    /// Activations of one pane by hook name, `*` for every layer: `blocks.*.attn.hook_pattern,logits`.
+    Capture {
+        /// The experiment.
+        experiment: Experiment,
+        /// Pane index.
+        pane: usize,
+        /// Which activations.
+        hooks: String,
+    },
     /// Checks the laws of one mechanism on this device.
     Laws {
         /// Mechanism id.
@@ -194,6 +203,11 @@ pub enum Reply {
     Needles {
         /// What was found.
         scores: Scores,
+    },
+    /// Answer to [`Command::Capture`]; buffers in the order of `arrays`.
+    Captured {
+        /// Per buffer: hook name, shape.
+        arrays: Vec<(String, Vec<usize>)>,
     },
     /// Answer to [`Command::Laws`].
     Laws {

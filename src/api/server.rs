@@ -241,6 +241,13 @@ impl Server {
                 }
                 Ok((Reply::Ran { outcome, arrays: named }, arrays))
             }
+            Command::Capture { experiment, pane, hooks } => {
+                let pass = engine.pass(experiment, *pane, hooks.parse()?).await?;
+                let named = pass.captures.values.into_iter().map(|(at, array)| (at.to_string(), array));
+                let (named, arrays): (Vec<_>, Vec<_>) =
+                    named.map(|(name, array)| ((name, array.shape.clone()), array)).unzip();
+                Ok((Reply::Captured { arrays: named }, arrays))
+            }
             Command::Head { pane, head } => {
                 let maps = engine.head(*pane, *head).await?;
                 let tokens = maps.pattern.shape.first().copied().unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Numbers from logits: losses, continuations, divergences. The same arithmetic for both engines.
 
+use crate::alignment::Alignment;
 use crate::hook::Array;
 use crate::outcome::{Candidate, Versus};
 use std::cmp::Ordering;
@@ -54,6 +55,29 @@ pub fn versus(a: &Array, this: &Array, loss_a: Option<f32>, loss: Option<f32>) -
         kl_next: divergences.last().copied().unwrap_or_default(),
         kl_mean: mean(&divergences).unwrap_or_default(),
         delta_loss: loss.zip(loss_a).map(|(loss, loss_a)| loss - loss_a),
+    }
+}
+
+/// How a pane that read another text differs from A, where the texts agree: divergences over places both have, losses over
+/// tokens that are the same in both and that neither pane had foreseen (predictions from `from` on).
+pub fn versus_aligned(
+    a: &Array,
+    this: &Array,
+    (losses_a, losses): (&[f32], &[f32]),
+    from: usize,
+    aligned: &Alignment,
+) -> Versus {
+    let divergences: Vec<f32> = aligned.pairs().map(|(x, y)| divergence(a.at(x), this.at(y))).collect();
+    let delta = |(x, y): (usize, usize)| {
+        let (x, y) = (x.checked_sub(1).filter(|x| *x >= from)?, y.checked_sub(1).filter(|y| *y >= from)?);
+        Some(losses.get(y)? - losses_a.get(x)?)
+    };
+    let deltas: Vec<f32> = aligned.same().filter_map(delta).collect();
+    let last = |array: &Array| array.shape.first().copied().unwrap_or(1).saturating_sub(1);
+    Versus {
+        kl_next: divergence(a.at(last(a)), this.at(last(this))),
+        kl_mean: mean(&divergences).unwrap_or_default(),
+        delta_loss: mean(&deltas),
     }
 }
 

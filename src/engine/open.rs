@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::runner::Runner;
 use super::values::OutputGrams;
 use super::{Forward, Generation, Pass, Request};
+use crate::alignment::Alignment;
 use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
 use crate::lens::roles::RoleReport;
@@ -16,7 +17,7 @@ use crate::model::Files;
 use crate::model::load::SELF_CHECK;
 use crate::model::sample::Sampling;
 use crate::model::{Config, CpuModel, Loaded, Weights};
-use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Tier, Token};
+use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, PaneOutcome, Tier, Token};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -171,8 +172,8 @@ impl Engine {
     /// [`Error::Superseded`] when stopped; those of the plan and of the panes.
     pub async fn run(&mut self, experiment: &Experiment, stop: impl AsyncFn() -> bool) -> Result<Outcome> {
         let plan = self.plan(experiment).await?;
-        for (name, stack) in PANE_NAMES.iter().zip(&plan.stacks) {
-            let key = plan.key(stack);
+        for (pane, (name, stack)) in PANE_NAMES.iter().zip(&plan.stacks).enumerate() {
+            let key = plan.key(pane, stack);
             if self.ran.iter().any(|ran| ran.key == key) {
                 continue;
             }
@@ -181,7 +182,7 @@ impl Engine {
             }
             let facts = self.facts();
             let time_twice = facts.tier > Tier::Cpu && !facts.software;
-            let at = Setting { config: &self.config, grams: &self.grams, plan: &plan, time_twice };
+            let at = Setting { config: &self.config, grams: &self.grams, plan: &plan, pane, time_twice };
             let ran = Ran::new(&mut self.runner, &at, name, stack).await?;
             // What neither the last answer nor this one needs is forgotten.
             let last = self.last.as_ref();
@@ -195,11 +196,11 @@ impl Engine {
     }
 
     fn outcome(&self, plan: &Plan) -> Result<Outcome> {
-        let ran = |stack: &Stack| {
-            let key = plan.key(stack);
+        let ran = |(pane, stack): (usize, &Stack)| {
+            let key = plan.key(pane, stack);
             self.ran.iter().find(|ran| ran.key == key).ok_or_else(|| Error::Internal("a pane that ran is gone".into()))
         };
-        let panes = plan.stacks.iter().map(ran).collect::<Result<Vec<&Ran>>>()?;
+        let panes = plan.stacks.iter().enumerate().map(ran).collect::<Result<Vec<&Ran>>>()?;
         let mut notices = plan.notices.clone();
         for (name, ran) in PANE_NAMES.iter().zip(&panes) {
             if ran.foreseen > 0 {
@@ -213,7 +214,13 @@ impl Engine {
             }
         }
         let version = |placed: &Placed| (placed.mechanism.id.into(), placed.mechanism.version().into());
-        let answer = |(index, ran): (usize, &&Ran)| ran.outcome(panes[0], index == 0, &self.tokenizer);
+        let aligned = plan.tokens_b.as_ref().map(|tokens| Alignment::new(&plan.tokens, tokens));
+        let answer = |(index, ran): (usize, &&Ran)| {
+            let aligned = aligned.as_ref().filter(|_| index == 1);
+            let tokens = plan.tokens_b.as_ref().filter(|_| index == 1);
+            let tokens = tokens.into_iter().flatten().map(|id| self.token(*id)).collect();
+            PaneOutcome { tokens, ..ran.outcome(panes[0], index == 0, aligned, &self.tokenizer) }
+        };
         Ok(Outcome {
             engine: self.facts(),
             model: self.model.clone(),
@@ -242,7 +249,8 @@ impl Engine {
         }
         let Draw { temperature, top_k, top_p, .. } = experiment.draw;
         let sampling = Sampling { temperature, top_k, top_p, seed: experiment.seed };
-        self.generate(plan.stacks.swap_remove(pane), &plan.tokens, sampling, plan.seed).await
+        let tokens = plan.tokens_of(pane).to_vec();
+        self.generate(plan.stacks.swap_remove(pane), &tokens, sampling, plan.seed).await
     }
 
     /// One head of one pane of the last run, in full.
@@ -261,10 +269,10 @@ impl Engine {
         let stack = plan.stacks.get(pane).ok_or_else(|| {
             missing("pane", (pane + 1).to_string(), format!("the last run had {}", plan.stacks.len()))
         })?;
-        let key = plan.key(stack);
+        let key = plan.key(pane, stack);
         let ran = self.ran.iter_mut().find(|ran| ran.key == key);
         let ran = ran.ok_or_else(|| Error::Internal("a pane that ran is gone".into()))?;
-        let at = Setting { config: &self.config, grams: &self.grams, plan, time_twice: false };
+        let at = Setting { config: &self.config, grams: &self.grams, plan, pane, time_twice: false };
         ran.head(&mut self.runner, &at, stack, head.layer, head.head).await
     }
 
@@ -279,7 +287,7 @@ impl Engine {
             name: (pane + 1).to_string(),
             remedy: format!("the experiment has {}", plan.stacks.len()),
         })?;
-        self.runner.forward(Request { tokens: &plan.tokens, stack, seed: plan.seed, wants }).await
+        self.runner.forward(Request { tokens: plan.tokens_of(pane), stack, seed: plan.seed, wants }).await
     }
 
     /// Head roles of one pane's stack, from probes seeded by the experiment. `stop` is asked before every probe.

@@ -7,6 +7,7 @@ use super::share;
 use super::values::OutputGrams;
 use super::visible::Kept;
 use super::{Forward, Request, measure};
+use crate::alignment::Alignment;
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::{MASKED, Stack};
 use crate::model::Config;
@@ -35,8 +36,16 @@ pub(super) struct Setting<'a> {
     pub config: &'a Config,
     pub grams: &'a OutputGrams,
     pub plan: &'a Plan,
+    /// Which pane, by index.
+    pub pane: usize,
     /// Whether the first pass of a stack compiles kernels, so that only a second one is worth timing.
     pub time_twice: bool,
+}
+
+impl Setting<'_> {
+    fn tokens(&self) -> &[u32] {
+        self.plan.tokens_of(self.pane)
+    }
 }
 
 impl Ran {
@@ -45,7 +54,7 @@ impl Ran {
     /// # Errors
     /// Those of the pass; [`Error::Stack`] naming `pane` when its numbers are not finite.
     pub async fn new(runner: &mut Runner, at: &Setting<'_>, pane: &str, stack: &Stack) -> Result<Self> {
-        let tokens = &at.plan.tokens;
+        let tokens = at.tokens();
         let stored = tokens.len() <= STORED_TOKENS;
         let sites: &[Site] = if stored { &[Site::Pattern, Site::Slot, Site::V] } else { &[Site::Slot, Site::V] };
         let request = || Request { tokens, stack, seed: at.plan.seed, wants: Selection::sites(sites) };
@@ -82,18 +91,25 @@ impl Ran {
             arrays,
             ..PaneOutcome::default()
         };
-        Ok(Self { key: at.plan.key(stack), log_probabilities, own, empty_rows, foreseen, looked_at: None })
+        Ok(Self { key: at.plan.key(at.pane, stack), log_probabilities, own, empty_rows, foreseen, looked_at: None })
     }
 
-    /// The answer, with continuations, and the difference to pane A where this is not A.
-    pub fn outcome(&self, a: &Ran, is_a: bool, tokenizer: &Tokenizer) -> PaneOutcome {
+    /// The answer, with continuations, and the difference to pane A where this is not A; `aligned` where this pane read
+    /// another text.
+    pub fn outcome(&self, a: &Ran, is_a: bool, aligned: Option<&Alignment>, tokenizer: &Tokenizer) -> PaneOutcome {
         let last = self.own.token_loss.len();
         let text = |id| tokenizer.token_text(id);
         let next = measure::continuations(self.log_probabilities.at(last), a.log_probabilities.at(last), text);
         // Over the same queries, those that neither pane has foreseen.
         let from = a.foreseen.max(self.foreseen);
         let loss = |ran: &Ran| measure::mean(ran.own.token_loss.get(from..).unwrap_or(&[]));
-        let versus = || measure::versus(&a.log_probabilities, &self.log_probabilities, loss(a), loss(self));
+        let versus = || match aligned {
+            Some(aligned) => {
+                let losses = (&a.own.token_loss[..], &self.own.token_loss[..]);
+                measure::versus_aligned(&a.log_probabilities, &self.log_probabilities, losses, from, aligned)
+            }
+            None => measure::versus(&a.log_probabilities, &self.log_probabilities, loss(a), loss(self)),
+        };
         PaneOutcome { next, versus_a: (!is_a).then(versus), ..self.own.clone() }
     }
 
@@ -109,7 +125,7 @@ impl Ran {
         layer: usize,
         head: usize,
     ) -> Result<HeadMaps> {
-        let tokens = &at.plan.tokens;
+        let tokens = at.tokens();
         let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
         let [mut scores, mut pattern, slot] = runner.head(request, layer, head, &mut self.looked_at).await?;
         // What a selector drops no mask tells, but the scores do.
@@ -134,7 +150,7 @@ fn stripe(array: &Array, count: usize, index: usize) -> &[f32] {
 
 /// The arrays of an outcome from a pass's captures, and the query rows, over all layers and heads, that keep no key.
 fn collect(at: &Setting<'_>, stack: &Stack, captures: &ActivationCache) -> Result<(BTreeMap<String, Array>, usize)> {
-    let (config, tokens) = (at.config, at.plan.tokens.len());
+    let (config, tokens) = (at.config, at.tokens().len());
     let group = (config.heads / config.kv_heads.max(1)).max(1);
     let (mut patterns, mut slots, mut norms) = (Vec::new(), Vec::new(), Vec::new());
     let mut empty_rows = 0;

@@ -11,6 +11,8 @@ use crate::{Error, Result};
 pub(super) struct Plan {
     /// Token ids, BOS among them, at most the context.
     pub tokens: Vec<u32>,
+    /// Those of pane B, where it reads a text of its own.
+    pub tokens_b: Option<Vec<u32>>,
     /// One per pane.
     pub stacks: Vec<Stack>,
     /// Seed of inputs nobody learned.
@@ -39,34 +41,44 @@ impl Plan {
         if experiment.bos && tokenizer.bos().is_none() {
             notices.push("this model has no token for the beginning of a text, so none was put in front".into());
         }
-        let mut tokens = tokenizer.encode(&experiment.prompt, experiment.bos)?;
-        if tokens.is_empty() {
-            return Err(Error::parse("prompt", "there is no token to run; type some text"));
-        }
-        if tokens.len() > config.context {
-            notices.push(format!(
-                "the prompt has {} tokens and was cut to the first {}, the model's context",
-                tokens.len(),
-                config.context
-            ));
-            tokens.truncate(config.context);
-        }
+        let mut read = |what: &str, text: &str| {
+            let mut tokens = tokenizer.encode(text, experiment.bos)?;
+            if tokens.is_empty() {
+                return Err(Error::parse(what, "there is no token to run; type some text"));
+            }
+            if tokens.len() > config.context {
+                let (came, kept) = (tokens.len(), config.context);
+                notices
+                    .push(format!("the {what} has {came} tokens and was cut to the first {kept}, the model's context"));
+                tokens.truncate(kept);
+            }
+            Ok(tokens)
+        };
+        let tokens = read("prompt", &experiment.prompt)?;
+        let own =
+            experiment.prompt_b.as_deref().filter(|text| experiment.panes.len() > 1 && *text != experiment.prompt);
+        let tokens_b = own.map(|text| read("prompt of pane B", text)).transpose()?;
         let stacks = PANE_NAMES
             .iter()
             .zip(&experiment.panes)
             .map(|(name, pane)| Stack::new(name, &pane.stack))
             .collect::<Result<_>>()?;
-        Ok(Self { tokens, stacks, seed: experiment.seed, notices })
+        Ok(Self { tokens, tokens_b, stacks, seed: experiment.seed, notices })
+    }
+
+    /// What a pane reads.
+    pub fn tokens_of(&self, pane: usize) -> &[u32] {
+        self.tokens_b.as_ref().filter(|_| pane == 1).unwrap_or(&self.tokens)
     }
 
     /// Whether some pane's answer is the one of this key.
     pub fn needs(&self, key: &Key) -> bool {
-        self.stacks.iter().any(|stack| self.key(stack) == *key)
+        self.stacks.iter().enumerate().any(|(pane, stack)| self.key(pane, stack) == *key)
     }
 
-    /// What the answer of one stack depends on.
-    pub fn key(&self, stack: &Stack) -> Key {
-        Key::new(&self.tokens, self.seed, stack)
+    /// What the answer of one pane's stack depends on.
+    pub fn key(&self, pane: usize, stack: &Stack) -> Key {
+        Key::new(self.tokens_of(pane), self.seed, stack)
     }
 }
 

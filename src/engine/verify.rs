@@ -19,14 +19,15 @@ impl Engine {
             let remedy = "run an experiment first".into();
             return Err(Error::Unknown { what: "run", name: "before this one".into(), remedy });
         };
-        let (tokens, stacks, seed) = (plan.tokens.clone(), plan.stacks.clone(), plan.seed);
+        let texts: Vec<_> = (0..plan.stacks.len()).map(|pane| plan.tokens_of(pane).to_vec()).collect();
+        let (stacks, seed) = (plan.stacks.clone(), plan.seed);
         let mut panes = Vec::new();
-        for stack in &stacks {
+        for (stack, tokens) in stacks.iter().zip(&texts) {
             if stop().await {
                 return Err(Error::Superseded);
             }
             let wants = || Selection::sites(&[Site::ResidPost]);
-            let request = || Request { tokens: &tokens, stack, seed, wants: wants() };
+            let request = || Request { tokens, stack, seed, wants: wants() };
             let came = self.runner.forward(request()).await?;
             let expected = self.runner.cpu.forward(request()).await?;
             let layer = |layer| {

@@ -34,6 +34,8 @@ impl Experiment {
         }
         Error::within("model", "bytes of name", self.model.len(), LONGEST_PATH)?;
         Error::within("prompt", "bytes", self.prompt.len(), LONGEST_PROMPT)?;
+        let own = self.prompt_b.as_ref().map_or(0, String::len);
+        Error::within("prompt of pane B", "bytes", own, LONGEST_PROMPT)?;
         Error::within("corrupted prompt", "bytes", self.instruments.corrupted.len(), LONGEST_PROMPT)?;
         Error::within("ablate", "heads", self.instruments.ablate.len(), MOST_HEADS)?;
         Error::within("paper", "bytes of name", self.view.paper.len(), LONGEST_WORD)?;

@@ -67,6 +67,9 @@ fn join(parts: &[(String, String)], encode: impl Fn(&str) -> String) -> String {
 /// Keys and values of the readable form, not encoded; without the version.
 pub fn readable(experiment: &Experiment) -> Vec<(String, String)> {
     let mut parts = vec![("m".to_string(), experiment.model.clone()), ("p".into(), experiment.prompt.clone())];
+    if let Some(prompt) = &experiment.prompt_b {
+        parts.push(("pb".into(), prompt.clone()));
+    }
     if !experiment.bos {
         parts.push(("bos".into(), "0".into()));
     }
@@ -125,6 +128,7 @@ fn read_readable(hash: &str) -> Result<Opened> {
             "v" => {}
             "m" => experiment.model = value.into_owned(),
             "p" => experiment.prompt = value.into_owned(),
+            "pb" => experiment.prompt_b = Some(value.into_owned()),
             "bos" => experiment.bos = value != "0",
             "seed" => experiment.seed = number(key, &value)?,
             _ if PANE_NAMES.get(panes.len()) == Some(&key) => panes.push(Pane { stack: read_stack(&value)? }),

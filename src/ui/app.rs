@@ -3,6 +3,7 @@
 use super::bench::BenchPage;
 use super::difference::Difference;
 use super::embed;
+use super::learn::{Learn, LessonStrip};
 use super::measured::Takeaway;
 use super::notices::{Notices, Status};
 use super::offline::Offline;
@@ -26,6 +27,7 @@ pub fn App() -> impl IntoView {
         Page::Playground => view! { <Playground/> }.into_any(),
         Page::Papers => view! { <Papers/> }.into_any(),
         Page::Bench => view! { <BenchPage/> }.into_any(),
+        Page::Learn => view! { <Learn/> }.into_any(),
     }
 }
 
@@ -59,6 +61,7 @@ fn Playground() -> impl IntoView {
         })}
         <Notices/>
         <Takeaway/>
+        {(!framed).then(|| view! { <LessonStrip/> })}
         <main id="main" tabindex="-1">
             <h1 class="sr">"attnscope: attention variants compared on one prompt"</h1>
             <Prompt/>

@@ -31,7 +31,7 @@ pub fn Difference(
             class="pane col-d" aria-label="Difference" data-test="difference" data-pane="d"
             data-kl=move || text(kl()) data-kl-mean=move || text(mean()) data-delta-loss=move || text(delta())
         >
-            <header title="Same weights, same prompt"><h2>"Difference"</h2><span class="grow"></span><AddPane/></header>
+            <header title=move || if store.aligned.with(Option::is_some) { "Same weights, two prompts" } else { "Same weights, same prompt" }><h2>"Difference"</h2><span class="grow"></span><AddPane/></header>
             <div class="figs live">
                 <div class="fig">
                     <b>{move || three(kl())}<span class="unit">"nats"</span></b>
@@ -40,7 +40,7 @@ pub fn Difference(
                 <div class="fig">
                     <b>{move || delta().map_or("n/a".into(), |value| format::signed(value, 3))}<span class="unit">"nats"</span></b>
                     <span>
-                        "Δ loss on the prompt"<br/>
+                        {move || if store.aligned.with(Option::is_some) { "Δ loss on the tokens both have" } else { "Δ loss on the prompt" }}<br/>
                         <span class="muted">"A "<span class="mono">{move || three(loss(0))}</span>" → "{letter}" "<span class="mono">{move || three(loss(pane()))}</span></span>
                     </span>
                 </div>
@@ -61,7 +61,9 @@ fn Losses(other: Memo<usize>) -> impl IntoView {
     follow_width(place, width);
     let deltas = Memo::new(move |_| {
         let of = |pane| store.with_pane(pane, |pane: &PaneOutcome| pane.token_loss.clone()).unwrap_or_default();
-        of(other.get()).into_iter().zip(of(0)).map(|(b, a)| b - a).collect::<Vec<f32>>()
+        let (a, b) = (of(0), of(other.get()));
+        let in_b = |at| same_in(store, other.get(), at).and_then(|at| b.get(at).copied()).unwrap_or(f32::NAN);
+        a.into_iter().enumerate().map(|(at, a)| in_b(at) - a).collect::<Vec<f32>>()
     });
     let labels = Memo::new(move |_| tokens(store));
     let under = RwSignal::new(None::<usize>);
@@ -69,7 +71,7 @@ fn Losses(other: Memo<usize>) -> impl IntoView {
     let readout = move || {
         let words = |at: usize, lead: &str| {
             let token = labels.with(|labels| labels.get(at + 1).map(format::plain))?;
-            let (a, b) = (token_loss(store, 0, at)?, token_loss(store, other.get(), at)?);
+            let (a, b) = (token_loss(store, 0, at)?, token_loss(store, other.get(), same_in(store, other.get(), at)?)?);
             let delta = format::signed(b - a, 3);
             Some(format!(
                 "{lead}{delta} at {token}: A {} → {} {}",
@@ -122,8 +124,17 @@ fn token_loss(store: Store, pane: usize, at: usize) -> Option<f32> {
     store.with_pane(pane, |pane| pane.token_loss.get(at).copied()).flatten()
 }
 
+/// Which loss of a pane is that of the same token as A's loss `at`; none where its text has another token or none there. The
+/// loss at a place is that of the token behind it.
+fn same_in(store: Store, pane: usize, at: usize) -> Option<usize> {
+    match store.aligned.get().filter(|_| pane == 1) {
+        Some(aligned) => aligned.to_other(at + 1).filter(|_| aligned.is_same(at + 1))?.checked_sub(1),
+        None => Some(at),
+    }
+}
+
 fn largest(deltas: &[f32]) -> Option<usize> {
-    (0..deltas.len()).max_by(|a, b| deltas[*a].abs().total_cmp(&deltas[*b].abs()))
+    (0..deltas.len()).filter(|at| deltas[*at].is_finite()).max_by(|a, b| deltas[*a].abs().total_cmp(&deltas[*b].abs()))
 }
 
 /// Left edge of the bars, bottom of the plot, and height with the labels, in pixels.

@@ -6,6 +6,7 @@
 //! | [`route`], [`app`] | which page the address names; the frame of the playground: bar, prompt, panes, stage, side column |
 //! | [`bench`], [`scatter`] | every variant's quality against its price, measured here |
 //! | [`measured`] | the takeaway of a paper's experiment with its live number |
+//! | [`learn`] | ten lessons, each passed by what was computed |
 //! | [`papers`] | the catalogue: what each paper claims, and what of it runs here |
 //! | [`topbar`], [`about`], [`help`] | what runs and where; the controls of the whole page; the keyboard map |
 //! | [`models`] | which model runs: shipped, the visitor's own files, fetched from elsewhere, kept in this browser |
@@ -31,6 +32,7 @@ pub mod export;
 pub mod format;
 pub mod help;
 pub mod icons;
+pub mod learn;
 pub mod measured;
 pub mod models;
 pub mod notices;

@@ -201,7 +201,8 @@ fn is_special(text: &str) -> bool {
 fn Cost(pane: usize) -> impl IntoView {
     let store = Store::here();
     let price = move || store.with_pane(pane, |pane| pane.price.clone());
-    let tokens = move || store.outcome.with(|outcome| outcome.as_ref().map_or(0, |outcome| outcome.tokens.len()));
+    let tokens =
+        move || store.outcome.with(|outcome| outcome.as_ref().map_or(0, |outcome| outcome.tokens_of(pane).len()));
     let figure = move |read: fn(&Price) -> (String, String)| {
         move || match price().as_ref().map(read) {
             Some((number, unit)) => view! { {number}" "<span class="unit">{unit}</span> }.into_any(),

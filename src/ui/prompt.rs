@@ -2,6 +2,7 @@
 
 use super::continuing::WriteBar;
 use super::format::{self, Piece};
+use super::icons::{Glyph, Icon};
 use super::overlay::keep;
 use super::stage::scene::tokens;
 use super::store::{Cell, EngineState, Store};
@@ -24,9 +25,10 @@ pub fn Prompt() -> impl IntoView {
     let ids = RwSignal::new(false);
     view! {
         <section class="prompt" aria-label="Prompt">
-            <Entry/>
+            <Entry pane=0/>
             <Count ids/>
             <Tokens ids/>
+            <SecondPrompt ids/>
             <WriteBar/>
         </section>
     }
@@ -34,18 +36,32 @@ pub fn Prompt() -> impl IntoView {
 
 /// The text area. Enter runs, Shift+Enter makes a new line, and a pause runs too.
 #[component]
-fn Entry() -> impl IntoView {
+fn Entry(
+    /// Whose text: 0 for the prompt of all panes, 1 for pane B's own.
+    pane: usize,
+) -> impl IntoView {
     let store = Store::here();
     let area = NodeRef::<html::Textarea>::new();
     let pause = StoredValue::new_local(None::<Timeout>);
-    let prompt = Memo::new(move |_| store.experiment.with(|experiment| experiment.prompt.clone()));
+    let prompt = Memo::new(move |_| {
+        store.experiment.with(|experiment| match pane {
+            0 => experiment.prompt.clone(),
+            _ => experiment.prompt_b.clone().unwrap_or_default(),
+        })
+    });
     let draft = RwSignal::new(prompt.get_untracked());
     // Set from elsewhere: a link, the back button.
     Effect::new(move |_| draft.set(prompt.get()));
     let run = move || {
         pause.set_value(None);
         let text = draft.get_untracked();
-        store.drag("prompt", |experiment| experiment.prompt = text);
+        match pane {
+            0 => store.drag("prompt", |experiment| experiment.prompt = text),
+            // It may have been taken away while this waited.
+            _ => store.drag("prompt_b", |experiment| {
+                experiment.prompt_b = experiment.prompt_b.is_some().then_some(text);
+            }),
+        }
     };
     let fit = move || {
         if let Some(area) = area.get_untracked() {
@@ -75,13 +91,96 @@ fn Entry() -> impl IntoView {
     view! {
         <div class="entry">
             <textarea
-                node_ref=area rows="1" spellcheck="false" autocomplete="off" data-test="prompt" aria-label="Prompt text"
+                node_ref=area rows="1" spellcheck="false" autocomplete="off"
+                data-test=if pane == 0 { "prompt" } else { "prompt-b" } aria-label=if pane == 0 { "Prompt text" } else { "Prompt text of pane B" }
                 aria-describedby="prompt-help" placeholder="Type a few words of a story"
                 prop:value=move || draft.get() on:input:target=move |event| typed(event.target().value()) on:keydown=key
             ></textarea>
             <span class="sr" id="prompt-help">"Enter runs it, Shift and Enter make a new line. It also runs after a pause."</span>
         </div>
     }
+}
+
+/// A text of B's own, so that two prompts can be compared: its field, and the tokens it became.
+#[component]
+fn SecondPrompt(ids: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let has = Memo::new(move |_| store.experiment.with(|experiment| experiment.prompt_b.is_some()));
+    let may = Memo::new(move |_| store.experiment.with(|experiment| experiment.panes.len() > 1));
+    // A minimal pair begins as a copy.
+    let begin = move |_| store.edit(|experiment| experiment.prompt_b = Some(experiment.prompt.clone()));
+    let end = move |_| store.edit(|experiment| experiment.prompt_b = None);
+    move || {
+        match (may.get(), has.get()) {
+        (false, _) => ().into_any(),
+        (true, false) => view! {
+            <button type="button" class="chip second" data-test="add-prompt" title="Compare two prompts: pane B reads a text of its own" on:click=begin>
+                <Glyph icon=Icon::Add/>"Prompt for B"
+            </button>
+        }
+        .into_any(),
+        (true, true) => view! {
+            <div class="own" role="group" aria-label="Prompt of pane B" data-test="second-prompt">
+                <span class="badge-b">"B"</span>
+                <Entry pane=1/>
+                <button
+                    type="button" class="btn icon ghost" data-test="remove-prompt" aria-label="Remove B's own prompt" title="B reads A's prompt again"
+                    on:click=end
+                ><Glyph icon=Icon::Close/></button>
+                <OwnTokens ids/>
+            </div>
+        }
+        .into_any(),
+    }
+    }
+}
+
+/// B's tokens. Those that stand at no place of A's text, or for another token there, are marked.
+#[component]
+fn OwnTokens(ids: RwSignal<bool>) -> impl IntoView {
+    let store = Store::here();
+    let chips = move || {
+        let aligned = store.aligned.get();
+        let tokens = store.outcome.with(|outcome| {
+            outcome
+                .as_ref()
+                .and_then(|outcome| outcome.panes.get(1))
+                .map(|pane| pane.tokens.clone())
+                .unwrap_or_default()
+        });
+        let chip = |(at, token): (usize, Token)| {
+            let place = aligned.as_ref().and_then(|aligned| aligned.to_a(at));
+            let same = aligned.as_ref().zip(place).is_some_and(|(aligned, place)| aligned.is_same(place));
+            let (state, words) = match (place, same) {
+                (_, true) => ("same", String::new()),
+                (Some(place), false) => ("other", format!(", where A has position {place}")),
+                (None, _) => ("alone", ", which A has not".into()),
+            };
+            let shown = if at == 0 && token.special { format::BOS.into() } else { format::plain(&token) };
+            let label = format!("{shown}, id {}, position {at} of B{words}", token.id);
+            let id = token.id;
+            view! {
+                <button
+                    type="button" class="tok" data-test="token-b" data-position-b=at data-aligned=state data-place=place title=label.clone() aria-label=label
+                    disabled=place.is_none() on:click=move |_| if let Some(place) = place { pin(store, place) }
+                    on:pointerenter=move |_| if let Some(place) = place { preview(store, place) }
+                >{pieces(at, &token)}{move || ids.get().then(|| view! { <sub>{id}</sub> })}</button>
+            }
+        };
+        tokens.into_iter().enumerate().map(chip).collect_view()
+    };
+    view! { <div class="tokens own live" data-test="tokens-b" on:pointerleave=move |_| store.hover.set(None)>{chips}</div> }
+}
+
+/// A token's text with the marks of what cannot be seen.
+fn pieces(at: usize, token: &Token) -> impl IntoView + use<> {
+    let begins = at == 0 && token.special;
+    let pieces = if begins { vec![Piece { text: format::BOS.into(), mark: false }] } else { format::pieces(token) };
+    let piece = |Piece { text, mark }| match mark {
+        true => view! { <span class="mark">{text}</span> }.into_any(),
+        false => text.into_any(),
+    };
+    pieces.into_iter().map(piece).collect_view()
 }
 
 const NO_BOS: &str = "The sequence starts without BOS";
@@ -192,15 +291,7 @@ fn Chip(at: usize, token: Token, ids: RwSignal<bool>, pins: Memo<Pins>) -> impl 
     // A name must begin with what is shown.
     let shown = if begins { format!("{}, {}", format::BOS, format::plain(&token)) } else { format::plain(&token) };
     let label = format!("{shown}, id {id}, position {at}");
-    let pieces = if begins { vec![Piece { text: format::BOS.into(), mark: false }] } else { format::pieces(&token) };
-    let pieces = pieces
-        .into_iter()
-        .map(
-            |Piece { text, mark }| {
-                if mark { view! { <span class="mark">{text}</span> }.into_any() } else { text.into_any() }
-            },
-        )
-        .collect_view();
+    let pieces = pieces(at, &token);
     view! {
         <button
             type="button" class="tok" class:query=query class:key=key

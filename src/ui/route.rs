@@ -1,6 +1,6 @@
 //! Which page the address names.
 //!
-//! All pages are one bundle under several names: `papers.html` and `bench.html` are copies of `index.html`, so that every address stands
+//! All pages are one bundle under several names: `papers.html`, `bench.html` and `learn.html` are copies of `index.html`, so that every address stands
 //! in the same folder and any static host serves it. An address nobody knows is the playground.
 
 use super::theme::{Choice, ThemeButton};
@@ -16,11 +16,13 @@ pub enum Page {
     Papers,
     /// Every variant's quality against its price.
     Bench,
+    /// Ten lessons.
+    Learn,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    pub const ALL: [Page; 3] = [Page::Playground, Page::Papers, Page::Bench];
+    pub const ALL: [Page; 4] = [Page::Playground, Page::Papers, Page::Bench, Page::Learn];
 
     /// The page of the address.
     pub fn here() -> Self {
@@ -35,6 +37,7 @@ impl Page {
             Page::Playground => "./",
             Page::Papers => "papers",
             Page::Bench => "bench",
+            Page::Learn => "learn",
         }
     }
 
@@ -43,6 +46,7 @@ impl Page {
             Page::Playground => "Playground",
             Page::Papers => "Papers",
             Page::Bench => "Bench",
+            Page::Learn => "Learn",
         }
     }
 }

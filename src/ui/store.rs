@@ -11,6 +11,7 @@ pub(super) mod drive;
 mod history;
 
 use crate::api::LawReport;
+use crate::alignment::Alignment;
 use crate::api::client::{Client, Trouble};
 use crate::catalogue::{self, Entry};
 use super::models::library::Library;
@@ -77,6 +78,7 @@ impl<T> Default for Fetched<T> {
 pub struct Inputs {
     model: String,
     prompt: String,
+    prompt_b: Option<String>,
     bos: bool,
     panes: Vec<Pane>,
     seed: u64,
@@ -84,8 +86,8 @@ pub struct Inputs {
 
 impl From<&Experiment> for Inputs {
     fn from(experiment: &Experiment) -> Self {
-        let Experiment { model, prompt, bos, panes, seed, .. } = experiment.clone();
-        Self { model, prompt, bos, panes, seed }
+        let Experiment { model, prompt, prompt_b, bos, panes, seed, .. } = experiment.clone();
+        Self { model, prompt, prompt_b, bos, panes, seed }
     }
 }
 
@@ -117,6 +119,8 @@ pub struct Store {
     pub incidents: RwSignal<Vec<String>>,
     /// Whether the dark theme is on; ramps are rebuilt when it changes.
     pub dark: RwSignal<bool>,
+    /// Where the text of pane B lies in A's, while B has one of its own.
+    pub aligned: RwSignal<Option<Arc<Alignment>>>,
     /// The visitor's own models.
     pub library: Library,
     heads: RwSignal<BTreeMap<PaneHead, (u64, Fetched<HeadMaps>)>>,
@@ -152,6 +156,7 @@ impl Store {
             notices: RwSignal::new(opened.notices.into_iter().chain(broken).collect()),
             incidents: RwSignal::default(),
             dark: RwSignal::new(super::theme::is_dark()),
+            aligned: RwSignal::new(None),
             library: Library::default(),
             heads: RwSignal::new(BTreeMap::new()),
             roles: RwSignal::new(BTreeMap::new()),

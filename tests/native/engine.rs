@@ -11,6 +11,7 @@ use attnscope::outcome::{Outcome, PaneOutcome, Tier, arrays};
 use attnscope::{Error, Result};
 use pollster::block_on;
 
+mod prompts;
 mod quotes;
 
 use crate::tiny::{BOS, FFN, HEAD_WIDTH, HEADS, KV_HEADS, LAYERS, WIDTH, model};

@@ -12,6 +12,7 @@ mod gradients;
 mod hostile;
 mod laws;
 mod lens;
+mod lessons;
 mod model;
 mod papers;
 mod parity;

@@ -44,13 +44,13 @@ export interface Pane {
 
 export interface Outcome {
   engine: EngineFacts;
-  model: Model;
+  model: Sizes;
   tokens: Token[];
   panes: Pane[];
   notices: string[];
 }
 
-export interface Model {
+export interface Sizes {
   id: string;
   family: string;
   layers: number;
@@ -74,24 +74,38 @@ export interface Burst {
   notice: string | null;
 }
 
-export interface Options {
-  /** A shipped model. */
-  model?: string;
+/**
+ * The id of a shipped model; `owner/name` on Hugging Face or an address with https://; a list of files; or bytes by file name
+ * (`config.json`, `tokenizer.json`, `model.safetensors`; or a llama2.c `.bin` and its tokenizer).
+ */
+export type Model = string | Iterable<File> | Record<string, Blob | ArrayBuffer | Uint8Array>;
+
+export interface Loading {
+  /** Whether to keep a fetched model in this browser. */
+  keep?: boolean;
+  progress?: (bytes: number, total: number | null) => void;
+  /** Stops a fetch. */
+  signal?: AbortSignal;
+}
+
+export interface Options extends Loading {
+  model?: Model;
   engine?: "auto" | "cpu" | "gpu";
   /** The folder where attnscope is served. */
   base?: string;
-  progress?: (bytes: number, total: number | null) => void;
 }
 
 export function open(options?: Options): Promise<Engine>;
 
 export class Engine {
   readonly facts: EngineFacts;
-  readonly model: Model;
+  readonly model: Sizes;
+  loadModel(model: Model, options?: Loading): Promise<Sizes>;
   run(experiment: Asked): Promise<Outcome>;
   head(pane: number, layer: number, head: number): Promise<{ scores: Numbers; pattern: Numbers; slot: Numbers | null; value_norms: Numbers }>;
+  capture(experiment: Asked, hooks: string | string[], options?: { pane?: number }): Promise<Record<string, Numbers>>;
   roles(experiment: Asked, pane?: number): Promise<unknown>;
-  generate(experiment: Asked, options?: { pane?: number; most?: number }): AsyncGenerator<Burst, void, void>;
+  generate(experiment: Asked, options?: { pane?: number; most?: number; signal?: AbortSignal }): AsyncGenerator<Burst, void, void>;
   check(mechanism: string): Promise<{ law: string; holds: boolean; deviation: number; allowed: number }[]>;
   mechanisms(): Promise<unknown[]>;
   dispose(): void;

@@ -2,6 +2,7 @@
 //
 //   import { open } from "./package/attnscope.js";
 //   const engine = await open({ model: "stories-3m", progress: (bytes, total) => … });
+//   await engine.loadModel("owner/name");        // or an address, files, or bytes by name
 //   const outcome = await engine.run({ prompt: "One day", panes: [{ stack: [{ id: "softmax" }] }] });
 //   outcome.panes[0].arrays.pattern            // { shape: [layers, heads, queries, keys], data: Float32Array }
 //   for await (const burst of engine.generate({ prompt: "One day", draw: { tokens: 20 } })) console.log(burst.text);
@@ -15,28 +16,76 @@ const HERE = new URL("../", import.meta.url).href;
 
 const superseded = () => Object.assign(new Error("the engine was disposed of"), { code: "superseded" });
 
-/** Starts an engine with a shipped model. */
-export async function open({ model = "stories-3m", engine = "auto", base = HERE, progress = () => {} } = {}) {
+/** Starts an engine with a model; what it may be says {@link Engine.loadModel}. */
+export async function open({ model = "stories-3m", engine = "auto", base = HERE, keep = false, progress = () => {}, signal } = {}) {
   const line = new Line(base);
+  const opened = new Engine(line, engine);
   try {
-    const { reply } = await line.call({ command: "open", model, base: new URL(base, location.href).href, engine }, progress);
-    return new Engine(line, reply.engine, reply.model);
+    await opened.loadModel(model, { keep, progress, signal });
+    return opened;
   } catch (problem) {
     line.end();
     throw problem;
   }
 }
 
+// Files by name: of a list of files, or of an object with bytes.
+function filesOf(model) {
+  if (typeof model === "string") return null;
+  const list = Symbol.iterator in model ? [...model].map((file) => [file.webkitRelativePath || file.name, file]) : Object.entries(model);
+  return list.map(([name, bytes]) => [name.split("/").pop(), bytes instanceof Blob ? bytes : new Blob([bytes])]);
+}
+
+// Brings a model from another host through keeper.js, a worker that lives as long as the download.
+function bring(base, source, { keep, progress, signal }) {
+  const worker = new Worker(new URL("keeper.js", base), { type: "module" });
+  const tell = (id, json) => worker.postMessage({ id, json: JSON.stringify(json), files: [] });
+  const whole = new Promise((resolve, reject) => {
+    const fail = (code, message) => reject(Object.assign(new Error(message), { code }));
+    worker.onerror = ({ message }) => fail("worker", `the worker that fetches models stopped: ${message}`);
+    worker.onmessage = ({ data: { json, files } }) => {
+      const said = JSON.parse(json);
+      if (said.say === "progress") progress(said.bytes, said.total);
+      if (said.say === "sample") tell(2, { ask: "go", of: 1 });
+      if (said.say === "problem") fail(said.code, said.message);
+      if (said.say === "done") resolve({ name: said.model, files: said.names.map((name, at) => [name, files[at]]) });
+    };
+    signal?.addEventListener("abort", () => tell(2, { ask: "stop", of: 1 }));
+    tell(1, { ask: "fetch", source, keep });
+  });
+  return whole.finally(() => worker.terminate());
+}
+
 /** An engine that is ready. */
 export class Engine {
   #line;
+  #choice;
+  /** What computes: tier, adapter, self-check. */
+  facts = null;
+  /** Sizes of the model. */
+  model = null;
 
-  constructor(line, facts, model) {
+  constructor(line, choice) {
     this.#line = line;
-    /** What computes: tier, adapter, self-check. */
-    this.facts = facts;
-    /** Sizes of the model. */
-    this.model = model;
+    this.#choice = choice;
+  }
+
+  /**
+   * Loads another model: the id of a shipped one; `owner/name` on Hugging Face or an address; a list of files; or an object
+   * with bytes (or blobs) by file name. The old model is gone even if the new one is refused.
+   */
+  async loadModel(model, { keep = false, progress = () => {}, signal } = {}) {
+    signal?.throwIfAborted();
+    const engine = this.#choice;
+    let [name, files] = [model, filesOf(model)];
+    if (files) name = files.map(([name]) => name).find((name) => name.endsWith(".bin") && !name.startsWith("tok"))?.replace(/\.bin$/, "") ?? "model";
+    else if (/[/:]/.test(model)) ({ name, files } = await bring(this.#line.base, model, { keep, progress, signal }));
+    const opened = files
+      ? this.#line.call({ command: "open_files", model: name, names: files.map(([name]) => name), engine }, progress, files.map(([, blob]) => blob))
+      : this.#line.call({ command: "open", model, base: this.#line.base, engine }, progress);
+    const { reply } = await opened;
+    [this.facts, this.model] = [reply.engine, reply.model];
+    return this.model;
   }
 
   /** Runs an experiment. What it leaves out stands for its default. A newer run ends an older one that waits. */
@@ -63,16 +112,27 @@ export class Engine {
     };
   }
 
+  /**
+   * Activations of one pane by hook name, `*` for every layer: `capture(experiment, ["blocks.*.attn.hook_z", "logits"])`.
+   * The key is the full name; the axes are those of TransformerLens, heads before positions.
+   */
+  async capture(experiment, hooks, { pane = 0 } = {}) {
+    const { reply, buffers } = await this.#line.call({ command: "capture", experiment, pane, hooks: [hooks].flat().join(",") });
+    return Object.fromEntries(reply.arrays.map(([name, shape], index) => [name, { shape, data: buffers[index] }]));
+  }
+
   /** Head roles of one pane, from probes. */
   async roles(experiment, pane = 0) {
     return (await this.#line.call({ command: "roles", experiment, pane })).reply.report;
   }
 
-  /** Continues the prompt; `experiment.draw` says how. Leaving the loop ends it. */
-  async *generate(experiment, { pane = 0, most = 8 } = {}) {
+  /** Continues the prompt; `experiment.draw` says how. Leaving the loop ends it, and so does `signal`, with an AbortError. */
+  async *generate(experiment, { pane = 0, most = 8, signal } = {}) {
+    signal?.throwIfAborted();
     await this.#line.call({ command: "begin", experiment, pane });
     let left = experiment.draw?.tokens ?? 48;
     while (left > 0) {
+      signal?.throwIfAborted();
       const { reply } = await this.#line.call({ command: "burst", pane, most: Math.min(most, left) });
       left -= reply.tokens.length;
       const { tokens, text, millis, ended, notice } = reply;
@@ -115,12 +175,12 @@ class Line {
     this.#worker.onerror = ({ message }) => this.end(Object.assign(new Error(`the engine stopped: ${message}`), { code: "worker" }));
   }
 
-  async call(command, progress = () => {}) {
+  async call(command, progress = () => {}, files = []) {
     if (!this.#worker) throw superseded();
     const id = ++this.#lastId;
     const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject, progress }));
     // Until it listens, the worker is not spoken to; its end ends the waiting.
-    this.#listens.then(() => this.#worker?.postMessage({ id, json: JSON.stringify(command), buffers: [] }));
+    this.#listens.then(() => this.#worker?.postMessage({ id, json: JSON.stringify(command), buffers: [], files }));
     return answer;
   }
 

@@ -13,7 +13,7 @@ use crate::shell::{self, Result, doing, fail, say};
 use crate::wasm;
 
 /// Further names of the one page, so that any static host serves their addresses; the program looks which it is.
-const PAGES: [&str; 2] = ["papers.html", "bench.html"];
+const PAGES: [&str; 3] = ["papers.html", "bench.html", "learn.html"];
 
 /// Builds `dist/`.
 pub fn build(place: &Place) -> Result {

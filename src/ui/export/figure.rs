@@ -27,14 +27,16 @@ const PROMPT_LETTERS: usize = 110;
 
 /// The matrices on screen, side by side.
 pub fn matrices(screen: &Screen, palette: &Palette) -> String {
-    let longest = screen.labels.iter().map(|label| label.chars().count()).max().unwrap_or(1);
+    let letters = screen.matrices.iter().flat_map(|shown| &shown.labels).map(|label| label.chars().count());
+    let longest = letters.max().unwrap_or(1);
     let slot = screen.matrices.iter().any(|shown| shown.slot.is_some());
+    let fit = |shown: &Shown| Geometry::fit(WIDTH, shown.labels.len(), longest, slot);
     let geometry = Geometry::fit(WIDTH, screen.labels.len(), longest, slot);
     let height = HEAD + 22.0 + geometry.top + geometry.size() + 58.0 + FOOT;
     let width = (2.0 * EDGE + screen.matrices.len() as f64 * (WIDTH + EDGE) - EDGE).max(2.0 * WIDTH);
     let columns = screen.matrices.iter().enumerate().map(|(index, shown)| {
         let left = EDGE + index as f64 * (WIDTH + EDGE);
-        format!("<g transform=\"translate({left} {HEAD})\">{}</g>", column(screen, shown, geometry, palette))
+        format!("<g transform=\"translate({left} {HEAD})\">{}</g>", column(screen, shown, fit(shown), palette))
     });
     let title = format!("{}, {}", screen.head, quantity_name(screen.quantity));
     frame(screen, palette, &title, (width, height), &columns.collect::<String>())
@@ -69,7 +71,7 @@ fn column(screen: &Screen, shown: &Shown, g: Geometry, palette: &Palette) -> Str
         |x: f64| format!("transform=\"translate({x:.1} {:.1}) rotate(-90)\" font-family=\"{MONO}\"", g.top - 5.0);
     let edge = g.gutter() - 5.0;
     let below = g.letter * 0.35;
-    for (at, label) in screen.labels.iter().enumerate().filter(|(at, _)| at % g.every == 0) {
+    for (at, label) in shown.labels.iter().enumerate().filter(|(at, _)| at % g.every == 0) {
         out += &text(0.0, 0.0, g.letter, soft, &turned(g.x(at) + below), label);
         let extra = format!("text-anchor=\"end\" font-family=\"{MONO}\"");
         out += &text(edge, g.y(at) + below, g.letter, soft, &extra, label);
@@ -89,8 +91,8 @@ fn column(screen: &Screen, shown: &Shown, g: Geometry, palette: &Palette) -> Str
 
 /// Every head of the pane on the wall, with its number.
 pub fn wall(screen: &Screen, palette: &Palette) -> String {
-    let (layers, heads, tokens) =
-        (screen.outcome.model.layers, screen.outcome.model.heads, screen.outcome.tokens.len());
+    let (layers, heads) = (screen.outcome.model.layers, screen.outcome.model.heads);
+    let tokens = screen.outcome.tokens_of(screen.experiment.view.wall).len();
     let (soft, faint) = (palette.css("--ink-2"), palette.css("--ink-3"));
     let step = (TILE + 8.0, TILE + 22.0);
     let (left, top) = (EDGE + 26.0, HEAD + 26.0);
@@ -148,7 +150,11 @@ fn frame(screen: &Screen, palette: &Palette, title: &str, (width, height): (f64,
         escape(&format!("{} {link}", screen.sentence())),
     );
     out += &text(EDGE, 30.0, 16.0, ink, "font-weight=\"600\"", title);
-    out += &text(EDGE, 50.0, 12.0, soft, "", &shorten(&screen.experiment.prompt, PROMPT_LETTERS));
+    let prompt = match &screen.experiment.prompt_b {
+        Some(own) => format!("A: {}   B: {own}", screen.experiment.prompt),
+        None => screen.experiment.prompt.clone(),
+    };
+    out += &text(EDGE, 50.0, 12.0, soft, "", &shorten(&prompt, PROMPT_LETTERS));
     out += body;
     out += &text(EDGE, foot, 10.5, soft, "", &provenance(screen));
     out += &text(EDGE, foot + 16.0, 10.5, soft, "", &screen.panes_in_words());

@@ -45,7 +45,7 @@ pub fn csv(screen: &Screen) -> String {
     let tokens = &screen.outcome.tokens;
     for (query, reads) in tokens.iter().enumerate() {
         for (key, read) in tokens.iter().enumerate() {
-            let values: Vec<_> = screen.matrices.iter().map(|shown| number(shown.sheet.at(query, key))).collect();
+            let values: Vec<_> = screen.matrices.iter().map(|shown| number(shown.at(query, key))).collect();
             let pair = format!("{query},{},{key},{}", cell(&reads.text), cell(&read.text));
             out += &format!("{pair},{}\r\n", values.join(","));
         }

@@ -1,6 +1,7 @@
 //! What is on screen, gathered once: the pinned head in every column with the colours' meaning, and the head wall.
 
 use super::figure;
+use crate::alignment::Alignment;
 use crate::api::protocol::{Matrix, Next, Numbers, PaneNumbers};
 use crate::experiment::{Experiment, Head, Metric, Quantity};
 use crate::outcome::{Candidate, Outcome, PaneOutcome, STORED_TOKENS};
@@ -31,6 +32,21 @@ pub struct Shown {
     pub slot: Option<Vec<f32>>,
     /// What its colours stand for.
     pub scaling: Scaling,
+    /// The tokens it stands on, as labels.
+    pub labels: Vec<String>,
+    /// Where its places lie in A's, when its pane read another text.
+    pub aligned: Option<Arc<Alignment>>,
+}
+
+impl Shown {
+    /// Its number at a pair of A's places; NaN where it has no such pair.
+    pub fn at(&self, query: usize, key: usize) -> f32 {
+        let place = match &self.aligned {
+            Some(aligned) => aligned.to_other(query).zip(aligned.to_other(key)),
+            None => Some((query, key)),
+        };
+        place.map_or(f32::NAN, |(query, key)| self.sheet.at(query, key))
+    }
 }
 
 /// The head wall.
@@ -94,8 +110,10 @@ impl Screen {
             let slot = maps::slot(&outcome, maps.as_deref(), pane, head);
             slot.filter(|_| quantity == Quantity::Pattern).map(<[f32]>::to_vec)
         };
+        let aligned = store.aligned.get().filter(|_| other == Some(1));
         let (a, b) = (sheet(0), other.and_then(sheet));
-        let difference = a.as_ref().zip(b.as_ref()).and_then(|(a, b)| maps::difference(a, b, quantity));
+        let difference =
+            a.as_ref().zip(b.as_ref()).and_then(|(a, b)| maps::difference(a, b, aligned.as_deref(), quantity));
         let scale = experiment.view.scale;
         let shared = Scaling::of(quantity, scale, false, &a.iter().chain(&b).collect::<Vec<_>>());
         let signed = Scaling::of(quantity, scale, true, &difference.iter().collect::<Vec<_>>());
@@ -109,7 +127,9 @@ impl Screen {
         let matrices = parts
             .into_iter()
             .filter_map(|(column, name, title, sheet, slot, scaling)| {
-                Some(Shown { column, name, title, sheet: sheet?, slot, scaling })
+                let own = aligned.clone().filter(|_| column == Column::B);
+                let labels = scene::labels_of(store, usize::from(own.is_some()));
+                Some(Shown { column, name, title, sheet: sheet?, slot, scaling, labels, aligned: own })
             })
             .collect();
         let pane = experiment.view.wall.min(experiment.panes.len().saturating_sub(1));
@@ -158,8 +178,7 @@ impl Screen {
     /// The pinned pair in words, with its value in every column.
     pub fn sentence(&self) -> String {
         let Some((query, key)) = self.pair() else { return String::new() };
-        let values =
-            self.matrices.iter().map(|shown| format!("{} {}", shown.name, or_masked(shown.sheet.at(query, key))));
+        let values = self.matrices.iter().map(|shown| format!("{} {}", shown.name, or_masked(shown.at(query, key))));
         format!(
             "{}, {} of query {} ({query}) for key {} ({key}): {}.",
             self.head,

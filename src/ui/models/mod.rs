@@ -186,7 +186,7 @@ fn Own() -> impl IntoView {
                     <label class="btn">"choose a folder"<input class="sr" type="file" webkitdirectory="" data-test="choose-folder"/></label>
                 </p>
                 <p class="cap">
-                    "GPT-2 and Llama models as Hugging Face saves them: config.json, tokenizer.json (or vocab.json and merges.txt) and
+                    "GPT-2, GPT-NeoX and Llama models as Hugging Face saves them: config.json, tokenizer.json (or vocab.json and merges.txt) and
                     model.safetensors, in several files too. Or a llama2.c .bin with its tokenizer. They are read in this tab; nothing is sent anywhere."
                 </p>
             </div>

@@ -35,7 +35,7 @@ pub fn Axes(
     let geometry = scene.geometries[column as usize];
     move || {
         let g = geometry.get();
-        let labels = scene.labels.get();
+        let labels = scene.columns[column as usize].get();
         let shown = (0..labels.len()).filter(|at| at % g.every == 0);
         let keys = shown.clone().map(|key| {
             view! { <text transform=g.key_label(g.x(key)) style:font-size=g.letters()>{labels[key].clone()}</text> }
@@ -70,11 +70,13 @@ pub fn Cross(
     let geometry = scene.geometries[column as usize];
     let place = Memo::new(move |_| {
         let g = geometry.get();
-        scene.cell.get().filter(|_| g.tokens > 0).map(|cell| (g, cell))
+        let cell = scene.cell.get().filter(|_| g.tokens > 0)?;
+        scene.in_column(column, cell).map(|cell| (g, cell))
     });
     let read = move |what: fn(Geometry, Cell) -> f64| move || place.get().map_or(0.0, |(g, cell)| what(g, cell));
     let label = move |position: fn(Cell) -> usize| {
-        move || place.get().and_then(|(_, cell)| scene.labels.with(|labels| labels.get(position(cell)).cloned()))
+        let labels = scene.columns[column as usize];
+        move || place.get().and_then(|(_, cell)| labels.with(|labels| labels.get(position(cell)).cloned()))
     };
     let (x, y) = (read(|g, cell| g.x(cell.key)), read(|g, cell| g.y(cell.query)));
     let ring_x = read(|g, cell| g.x(cell.key) - ring(g) / 2.0);

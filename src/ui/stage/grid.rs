@@ -28,11 +28,12 @@ pub fn Reach(
     let turn = RwSignal::new(0usize);
     // Where the keyboard is, while it is here; otherwise the pair that is read.
     let own = RwSignal::new(None::<Cell>);
-    let here = Memo::new(move |_| own.get().or_else(|| scene.cell.get()).unwrap_or(Cell { query: 0, key: 0 }));
+    let read = move || scene.cell.get().and_then(|cell| scene.in_column(column, cell));
+    let here = Memo::new(move |_| own.get().or_else(read).unwrap_or(Cell { query: 0, key: 0 }));
 
     let pinned = Memo::new(move |_| {
         let (query, key) = scene.store.experiment.with(|experiment| (experiment.view.query, experiment.view.key));
-        query.zip(key).map(|(query, key)| Cell { query, key })
+        query.zip(key).and_then(|(query, key)| scene.in_column(column, Cell { query, key }))
     });
 
     let show = move |cell: Cell| {
@@ -42,7 +43,8 @@ pub fn Reach(
             .and_then(|node| node.offset_parent())
             .map(|plot| plot.get_bounding_client_rect());
         let tip = origin.map(|origin| Tip { x: origin.left() + g.x(cell.key), y: origin.top() + g.y(cell.query) });
-        scene.point(Some(cell), tip);
+        let cell = scene.from_column(column, cell);
+        scene.point(cell, tip.filter(|_| cell.is_some()));
     };
     let go = move |to: Cell| {
         own.set(Some(to));
@@ -59,9 +61,9 @@ pub fn Reach(
     };
     let press = move |event: KeyboardEvent| {
         let Some(last) = tokens().checked_sub(1) else { return };
-        let at = own.get_untracked().or_else(|| scene.cell.get_untracked()).unwrap_or(Cell { query: last, key: 0 });
+        let at = own.get_untracked().or_else(|| untrack(read)).unwrap_or(Cell { query: last, key: 0 });
         match event.key().as_str() {
-            "Enter" | " " => scene.pin(at),
+            "Enter" | " " => scene.from_column(column, at).into_iter().for_each(|cell| scene.pin(cell)),
             "Escape" => {
                 scene.unpin();
                 scene.point(None, None);
@@ -83,7 +85,7 @@ pub fn Reach(
             let cell = here.get();
             let value = scene.sheets[at].with(|sheet| sheet.as_ref().map(|sheet| sheet.at(cell.query, cell.key)));
             let value = value.map_or_else(|| "not there yet".into(), or_masked);
-            format!("{}; {} {value}", scene.pair_words(cell), quantity_of_one(scene.quantity()))
+            format!("{}; {} {value}", scene.pair_words_in(column, cell), quantity_of_one(scene.quantity()))
         };
         let place = move || {
             let (g, cell) = (geometry.get(), here.get());
@@ -108,7 +110,7 @@ pub fn Reach(
             aria-label=name aria-rowcount=tokens aria-colcount=tokens aria-readonly="true"
             on:keydown=press
             on:focusin=move |_| if own.get_untracked().is_none() {
-                let cell = scene.cell.get_untracked();
+                let cell = untrack(read);
                 own.set(cell);
                 if let Some(cell) = cell { show(cell) }
             }

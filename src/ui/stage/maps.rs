@@ -1,5 +1,6 @@
 //! The numbers behind the matrices: one head of one pane in the quantity that is shown, or the difference of two panes.
 
+use crate::alignment::Alignment;
 use crate::experiment::{Head, Quantity};
 use crate::hook::Array;
 use crate::outcome::{HeadMaps, Outcome, arrays};
@@ -109,7 +110,7 @@ pub fn slot<'a>(outcome: &'a Outcome, maps: Option<&'a HeadMaps>, pane: usize, h
 
 /// One head of one pane in the quantity shown; `None` while it is not there.
 pub fn sheet(outcome: &Outcome, maps: Option<&HeadMaps>, pane: usize, head: Head, quantity: Quantity) -> Option<Sheet> {
-    let tokens = outcome.tokens.len();
+    let tokens = outcome.tokens_of(pane).len();
     match quantity {
         Quantity::Pattern => Sheet::new(tokens, pattern(outcome, maps, pane, head)?.to_vec()),
         Quantity::Scores => Sheet::new(tokens, maps?.scores.data.clone()),
@@ -122,14 +123,34 @@ pub fn sheet(outcome: &Outcome, maps: Option<&HeadMaps>, pane: usize, head: Head
     }
 }
 
-/// A − B. A pair masked in one pane carries weight 0 there, but has no score there.
-pub fn difference(a: &Sheet, b: &Sheet, quantity: Quantity) -> Option<Sheet> {
+/// A − B. A pair masked in one pane carries weight 0 there, but has no score there. Where B read another text, the places
+/// of A, and only those that B has, too.
+pub fn difference(a: &Sheet, b: &Sheet, aligned: Option<&Alignment>, quantity: Quantity) -> Option<Sheet> {
+    if let Some(aligned) = aligned {
+        let b = aligned_sheet(a.tokens, b, aligned);
+        let missing = |at: usize| aligned.to_other(at / a.tokens).and(aligned.to_other(at % a.tokens)).is_none();
+        let mut values = difference(a, &b, None, quantity)?.values.to_vec();
+        (0..values.len()).filter(|at| missing(*at)).for_each(|at| values[at] = f32::NAN);
+        return Sheet::new(a.tokens, values);
+    }
     let pair = |(&a, &b): (&f32, &f32)| match (a.is_nan(), b.is_nan()) {
         (true, true) => f32::NAN,
         (true, false) if quantity != Quantity::Scores => -b,
         (false, true) if quantity != Quantity::Scores => a,
         _ => a - b,
     };
-    let same = a.tokens == b.tokens;
+    let same = a.tokens == b.tokens && a.values.len() == b.values.len();
     same.then(|| Sheet::new(a.tokens, a.values.iter().zip(b.values.iter()).map(pair).collect())).flatten()
+}
+
+/// B's numbers on A's places; NaN where B has none.
+fn aligned_sheet(tokens: usize, b: &Sheet, aligned: &Alignment) -> Sheet {
+    let places: Vec<_> = (0..tokens).map(|at| aligned.to_other(at)).collect();
+    let at = |query: usize, key: usize| match (places[query], places[key]) {
+        (Some(query), Some(key)) => b.at(query, key),
+        _ => f32::NAN,
+    };
+    let values =
+        (0..tokens).flat_map(|query| (0..tokens).map(move |key| (query, key))).map(|(q, k)| at(q, k)).collect();
+    Sheet { tokens, values: Arc::new(values) }
 }

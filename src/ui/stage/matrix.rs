@@ -49,19 +49,20 @@ pub fn Matrix(
     let point = move |event: web_sys::PointerEvent| {
         let Some(plot) = plot.get_untracked() else { return };
         let cell = under(&plot, geometry.get_untracked(), event.client_x(), event.client_y());
+        let cell = cell.and_then(|cell| scene.from_column(column, cell));
         let tip = cell.map(|_| Tip { x: f64::from(event.client_x()), y: f64::from(event.client_y()) });
         scene.point(cell, tip);
     };
     let pin = move |event: web_sys::MouseEvent| {
         let Some(plot) = plot.get_untracked() else { return };
-        if let Some(cell) = under(&plot, geometry.get_untracked(), event.client_x(), event.client_y()) {
+        let cell = under(&plot, geometry.get_untracked(), event.client_x(), event.client_y());
+        if let Some(cell) = cell.and_then(|cell| scene.from_column(column, cell)) {
             scene.pin(cell);
         }
     };
-    let value = move || {
-        let cell = scene.cell.get()?;
-        sheet.with(|sheet| sheet.as_ref().map(|sheet| sheet.at(cell.query, cell.key))).filter(|value| !value.is_nan())
-    };
+    // In the column's own places, which are A's unless B read another text.
+    let place = move || scene.in_column(column, scene.cell.get()?);
+    let value = move || scene.value(column, scene.cell.get()?).filter(|value| !value.is_nan());
 
     let height = move || {
         let (geometry, width) = (geometry.get(), scene.widths[at].get());
@@ -75,7 +76,13 @@ pub fn Matrix(
     };
     let note = move || {
         let pooled = geometry.with(|geometry| geometry.tokens > geometry.pixels());
-        pooled.then_some("More tokens than pixels: each pixel shows the largest value it covers.")
+        let own = scene.aligned.with(Option::is_some);
+        match (pooled, column) {
+            (true, _) => Some("More tokens than pixels: each pixel shows the largest value it covers."),
+            (false, Column::B) if own => Some("Its own text; the pointer is linked where the texts are aligned."),
+            (false, Column::Difference) if own => Some("On A's text; masked where B has no such pair."),
+            _ => None,
+        }
     };
     view! {
         <figure
@@ -85,8 +92,8 @@ pub fn Matrix(
             data-tokens=move || geometry.with(|geometry| geometry.tokens)
             data-sum=move || sheet.with(|sheet| sheet.as_ref().map(|sheet| sheet_sum(sheet, column).to_string()))
             data-largest=move || sheet.with(|sheet| sheet.as_ref().map(|sheet| sheet.largest().to_string()))
-            data-query=move || scene.cell.get().map(|cell| cell.query)
-            data-key=move || scene.cell.get().map(|cell| cell.key)
+            data-query=move || place().map(|cell| cell.query)
+            data-key=move || place().map(|cell| cell.key)
             data-value=move || value().map(|value| value.to_string())
             data-high=move || scaling.get().high.to_string()
         >

@@ -18,7 +18,9 @@ pub fn every(layers: usize, heads: usize) -> impl Iterator<Item = Head> {
 /// Beyond the stored size: asks for the next head of a pane that has not come, one at a time, so that a newer run never
 /// waits for more than one. Whether one is still missing.
 pub fn request_missing(store: Store, pane: usize) -> bool {
-    let sizes = store.outcome.with(|outcome| outcome.as_ref().map(|o| (o.model.layers, o.model.heads, o.tokens.len())));
+    let sizes = store
+        .outcome
+        .with(|outcome| outcome.as_ref().map(|o| (o.model.layers, o.model.heads, o.tokens_of(pane).len())));
     let Some((layers, heads, _)) = sizes.filter(|(_, _, tokens)| *tokens > STORED_TOKENS) else { return false };
     let missing = every(layers, heads).find(|head| !store.asked(pane, *head) || store.head(pane, *head).pending);
     if let Some(head) = missing {

@@ -28,11 +28,13 @@ pub fn Profiles(
     column: Column,
 ) -> impl IntoView {
     let scene = Scene::here();
+    let labels = scene.columns[column as usize];
     let token = move |position: Option<usize>| {
-        position.and_then(|position| scene.labels.with(|labels| labels.get(position).cloned())).unwrap_or_default()
+        position.and_then(|position| labels.with(|labels| labels.get(position).cloned())).unwrap_or_default()
     };
-    let query = move || scene.cell.get().map(|cell| cell.query);
-    let key = move || scene.cell.get().map(|cell| cell.key);
+    let place = move || scene.in_column(column, scene.cell.get()?);
+    let query = move || place().map(|cell| cell.query);
+    let key = move || place().map(|cell| cell.key);
     view! {
         <figure class="prof live" data-test="profiles" data-pane=column.word()>
             <div class="sub">
@@ -71,7 +73,7 @@ fn Bars(column: Column, along: Along) -> impl IntoView {
     let scene = Scene::here();
     let at = column as usize;
     let values = Memo::new(move |_| {
-        let cell = scene.cell.get()?;
+        let cell = scene.in_column(column, scene.cell.get()?)?;
         scene.sheets[at].with(|sheet| {
             let sheet = sheet.as_ref()?;
             let values: Vec<f32> = match along {
@@ -82,7 +84,10 @@ fn Bars(column: Column, along: Along) -> impl IntoView {
             Some(values.into_iter().map(|value| (!value.is_nan()).then_some(value)).collect::<Vec<_>>())
         })
     });
-    let hot = move || scene.cell.get().map(|cell| if along == Along::Row { cell.key } else { cell.query });
+    let hot = move || {
+        let cell = scene.in_column(column, scene.cell.get()?)?;
+        Some(if along == Along::Row { cell.key } else { cell.query })
+    };
     let canvas = drawn(move |canvas| {
         let (g, width) = (scene.geometries[at].get(), scene.widths[at].get());
         let Some(context) = sharp(&canvas, width, BARS + MARKER) else { return };
@@ -94,7 +99,8 @@ fn Bars(column: Column, along: Along) -> impl IntoView {
         let Some(values) = values.get() else { return "not there yet".to_string() };
         let mut seen: Vec<_> = values.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?))).collect();
         seen.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
-        let name = |at: usize| scene.labels.with(|labels| labels.get(at).cloned().unwrap_or_default());
+        let name =
+            |at: usize| scene.columns[column as usize].with(|labels| labels.get(at).cloned().unwrap_or_default());
         let top: Vec<_> =
             seen.iter().take(3).map(|(at, value)| format!("{} ({at}) {}", name(*at), format::four(*value))).collect();
         format!("largest: {}", if top.is_empty() { "all masked".into() } else { top.join(", ") })
@@ -173,7 +179,7 @@ fn masked_runs(values: &[Option<f32>]) -> Vec<std::ops::Range<usize>> {
 
 /// The weight of the pair in every head: `None` where it has not been computed, NaN where it is masked.
 fn weight(store: Store, outcome: &Outcome, pane: usize, head: Head, cell: Cell) -> Option<f32> {
-    let tokens = outcome.tokens.len();
+    let tokens = outcome.tokens_of(pane).len();
     let index = cell.query * tokens + cell.key;
     let stored = outcome.panes.get(pane)?.arrays.get(arrays::PATTERN).and_then(|array| of_head(array, head));
     match stored {
@@ -195,13 +201,14 @@ fn EveryHead(column: Column) -> impl IntoView {
     let canvas = drawn(move |canvas| {
         let ((layers, heads), Some(cell)) = (size.get(), scene.cell.get()) else { return };
         let other = scene.other.get();
+        let cell_b = scene.in_column(Column::B, cell);
         store.outcome.with(|outcome| {
             let Some(outcome) = outcome else { return };
             scene.palette.with(|palette| {
                 paint(&canvas, heads, layers, |head, layer| {
                     let head = Head { layer, head };
                     let a = || weight(store, outcome, 0, head, cell);
-                    let b = || weight(store, outcome, other?, head, cell);
+                    let b = || weight(store, outcome, other?, head, cell_b?);
                     let value = match column {
                         Column::A => a(),
                         Column::B => b(),

@@ -6,6 +6,7 @@
 use super::colour::{Palette, Scaling};
 use super::geometry::Geometry;
 use super::maps::{self, Held, Sheet};
+use crate::alignment::Alignment;
 use crate::experiment::{Head, PANE_NAMES, Quantity};
 use crate::outcome::{HeadMaps, STORED_TOKENS, Token};
 use crate::ui::format;
@@ -58,8 +59,12 @@ pub struct Scene {
     pub head: Memo<Head>,
     /// Index of the pane A is compared with, when there is one.
     pub other: Memo<Option<usize>>,
-    /// The tokens of the newest run as labels.
+    /// The tokens of the newest run as labels; those of A, in whose places every pair is read and pinned.
     pub labels: Memo<Arc<Vec<String>>>,
+    /// The labels of each column: B may have read another text.
+    pub columns: [Memo<Arc<Vec<String>>>; 3],
+    /// Where the places of column B lie in A's, while it read another text.
+    pub aligned: Memo<Option<Arc<Alignment>>>,
     /// What each column shows.
     pub sheets: [Memo<Option<Sheet>>; 3],
     /// Patterns of A and B.
@@ -147,7 +152,11 @@ impl Scene {
             Quantity::Scores => scores[1].get(),
             quantity => of_b(quantity),
         });
-        let difference = Memo::new(move |_| maps::difference(a.get().as_ref()?, b.get().as_ref()?, quantity.get()));
+        // Only B can have a text of its own, and what stands in its column may be another pane.
+        let aligned = Memo::new(move |_| store.aligned.get().filter(|_| other.get() == Some(1)));
+        let difference = Memo::new(move |_| {
+            maps::difference(a.get().as_ref()?, b.get().as_ref()?, aligned.get().as_deref(), quantity.get())
+        });
 
         let slot_of = move |pane: Option<usize>, maps: Memo<Held>| {
             // The slot carries weight; it has no key, so neither a score of its own kind nor a value norm is shown for it.
@@ -167,7 +176,13 @@ impl Scene {
             };
             let rows = a.as_ref().or(b.as_ref()).map(|slot| slot.len())?;
             other.get()?;
-            Some(Arc::new((0..rows).map(|query| of(&a, query) - of(&b, query)).collect::<Vec<_>>()))
+            let aligned = aligned.get();
+            let in_b = |query: usize| match &aligned {
+                Some(aligned) => aligned.to_other(query).map_or(f32::NAN, |query| of(&b, query)),
+                None => of(&b, query),
+            };
+            let rows = a.as_ref().map_or(rows, |slot| slot.len());
+            Some(Arc::new((0..rows).map(|query| of(&a, query) - in_b(query)).collect::<Vec<_>>()))
         });
 
         // One scale for A and B, so that equal colours are equal numbers.
@@ -179,12 +194,20 @@ impl Scene {
             Scaling::of(quantity.get(), scale.get(), true, &difference.get().iter().collect::<Vec<_>>())
         });
 
+        let labels_b = Memo::new(move |_| match aligned.get() {
+            Some(_) => Arc::new(labels_of(store, 1)),
+            None => labels.get(),
+        });
+        let columns = [labels, labels_b, labels];
+        // One gutter for all columns, so that equal letters stand under each other.
         let longest = Memo::new(move |_| {
-            labels.with(|labels| labels.iter().map(|label| label.chars().count()).max().unwrap_or(1))
+            let longest = |labels: &Arc<Vec<String>>| labels.iter().map(|label| label.chars().count()).max();
+            columns.iter().filter_map(|labels| labels.with(longest)).max().unwrap_or(1)
         });
         let has_slot = Memo::new(move |_| slot_a.with(Option::is_some) || slot_b.with(Option::is_some));
         let widths = Column::ALL.map(|_| RwSignal::new(0.0));
-        let geometries = widths.map(|width| {
+        let geometries = Column::ALL.map(|column| {
+            let (width, labels) = (widths[column as usize], columns[column as usize]);
             Memo::new(move |_| {
                 Geometry::fit(width.get(), labels.with(|labels| labels.len()), longest.get(), has_slot.get())
             })
@@ -210,6 +233,8 @@ impl Scene {
             head,
             other,
             labels,
+            columns,
+            aligned,
             sheets: [a, b, difference],
             patterns,
             maps,
@@ -230,6 +255,31 @@ impl Scene {
     /// The scene of the stage this component stands in.
     pub fn here() -> Self {
         expect_context()
+    }
+
+    /// A pair of A's places in the places of a column; none where the column's text has no such place.
+    pub fn in_column(self, column: Column, cell: Cell) -> Option<Cell> {
+        match self.aligned.get().filter(|_| column == Column::B) {
+            Some(aligned) => Some(Cell { query: aligned.to_other(cell.query)?, key: aligned.to_other(cell.key)? }),
+            None => Some(cell),
+        }
+    }
+
+    /// A pair of a column's places in A's.
+    pub fn from_column(self, column: Column, cell: Cell) -> Option<Cell> {
+        match self.aligned.get_untracked().filter(|_| column == Column::B) {
+            Some(aligned) => Some(Cell { query: aligned.to_a(cell.query)?, key: aligned.to_a(cell.key)? }),
+            None => Some(cell),
+        }
+    }
+
+    /// A column's number at a pair of A's places; none while the column is not there, NaN where it has no such pair.
+    pub fn value(self, column: Column, cell: Cell) -> Option<f32> {
+        let place = self.in_column(column, cell);
+        self.sheets[column as usize].with(|sheet| {
+            let sheet = sheet.as_ref()?;
+            Some(place.map_or(f32::NAN, |cell| sheet.at(cell.query, cell.key)))
+        })
     }
 
     /// What the matrices show.
@@ -276,15 +326,20 @@ impl Scene {
         let values =
             Column::ALL.iter().filter(|column| **column != Column::Difference || self.other.get_untracked().is_some());
         let values = values.filter_map(|column| {
-            let sheet = self.sheets[*column as usize].get_untracked()?;
-            Some(format!("{} {}", self.name(*column), or_masked(sheet.at(cell.query, cell.key))))
+            let value = untrack(|| self.value(*column, cell))?;
+            Some(format!("{} {}", self.name(*column), or_masked(value)))
         });
         format!("{}; {}", self.pair_words(cell), values.collect::<Vec<_>>().join(", "))
     }
 
     /// `query sat, 2 of 9; key cat, 1`
     pub fn pair_words(self, cell: Cell) -> String {
-        self.labels.with(|labels| {
+        self.pair_words_in(Column::A, cell)
+    }
+
+    /// The same for a pair of a column's own places.
+    pub fn pair_words_in(self, column: Column, cell: Cell) -> String {
+        self.columns[column as usize].with(|labels| {
             let label = |position: usize| labels.get(position).map_or("", String::as_str);
             format!(
                 "query {}, {} of {}; key {}, {}",
@@ -330,7 +385,7 @@ pub fn within(store: Store, head: Head) -> Head {
 
 /// A head's maps if they fit the newest run's tokens.
 pub fn fresh_maps(store: Store, pane: usize, head: Head) -> Option<Arc<HeadMaps>> {
-    let tokens = store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.tokens.len()))?;
+    let tokens = store.outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.tokens_of(pane).len()))?;
     store.head(pane, head).value.filter(|maps| maps.pattern.shape == [tokens; 2])
 }
 
@@ -349,8 +404,16 @@ pub fn palette(store: Store) -> Memo<Palette> {
 
 /// The tokens of the newest run as labels; the token that begins every sequence goes by its role.
 pub fn labels(store: Store) -> Vec<String> {
+    labels_of(store, 0)
+}
+
+/// The tokens of one pane as labels.
+pub fn labels_of(store: Store, pane: usize) -> Vec<String> {
     let name = |(at, token): (usize, &Token)| if at == 0 && token.special { format::BOS.into() } else { label(token) };
-    tokens(store).iter().enumerate().map(name).collect()
+    store.outcome.with(|outcome| {
+        let tokens = outcome.as_ref().map(|outcome| outcome.tokens_of(pane)).unwrap_or_default();
+        tokens.iter().enumerate().map(name).collect()
+    })
 }
 
 /// Letters an axis label may have before its middle is left out; the tooltip has the whole token.

@@ -21,7 +21,9 @@ pub fn Sentence() -> impl IntoView {
         let cell = scene.cell.get()?;
         let a = a.get()?;
         let weight = a.at(cell.query, cell.key);
-        let in_b = b.get().map(|b| b.at(cell.query, cell.key));
+        // Of another text there may be no such pair.
+        let in_b =
+            b.get().map(|b| scene.in_column(Column::B, cell).map_or(f32::NAN, |cell| b.at(cell.query, cell.key)));
         let other = scene.name(Column::B);
         let body = if weight.is_nan() && in_b.is_none_or(f32::is_nan) {
             let later = if cell.key > cell.query { ": the key comes later" } else { "" };

@@ -70,9 +70,13 @@ fn Value(
     shown: Memo<Option<crate::ui::store::Cell>>,
     hidden: Signal<bool>,
 ) -> impl IntoView {
+    let scene = Scene::here();
     let value = move || {
-        let cell = shown.get()?;
-        sheet.with(|sheet| sheet.as_ref().map(|sheet| sheet.at(cell.query, cell.key)))
+        let place = scene.in_column(column, shown.get()?);
+        sheet.with(|sheet| {
+            Some(place.map_or(f32::NAN, |cell| sheet.as_ref().map_or(f32::NAN, |sheet| sheet.at(cell.query, cell.key))))
+                .filter(|_| sheet.is_some())
+        })
     };
     let number = move || value().filter(|value| !value.is_nan()).map(|value| value.to_string());
     view! {

@@ -191,7 +191,7 @@ pub fn HeadWall() -> impl IntoView {
         let edge = pixels(layout.tile) as usize;
         store.outcome.with(|outcome| {
             let Some(outcome) = outcome else { return };
-            let tokens = outcome.tokens.len();
+            let tokens = outcome.tokens_of(pane).len();
             // Where heads come one by one, only those that are new are reduced again.
             let look = (layout, pane, store.dark.get(), wall.shown.get());
             let mut before = painted.try_update_value(std::mem::take).unwrap_or_default();

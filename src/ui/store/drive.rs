@@ -1,11 +1,12 @@
 //! The engine behind the store: opening models, running the newest experiment, answering what is asked on demand.
 
 use super::{EngineState, Fetched, Inputs, Store};
+use crate::alignment::Alignment;
 use crate::api::client::{Answer, Client, Trouble};
 use crate::api::{Command, Reply};
 use crate::experiment::Head;
 use crate::hook::Array;
-use crate::outcome::{EngineFacts, HeadMaps, Outcome};
+use crate::outcome::{EngineFacts, HeadMaps, Outcome, Token};
 use crate::shipped::Name;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -171,13 +172,14 @@ impl Store {
         let current = self.experiment.with_untracked(|experiment| Inputs::from(experiment) == *inputs);
         match answer.and_then(outcome) {
             Ok(outcome) => {
-                let tokens = outcome.tokens.len();
                 // A run with other tokens leaves nothing of the old maps to keep on screen.
                 self.heads.update(|heads| {
-                    heads.retain(|_, (_, fetched)| {
+                    heads.retain(|(pane, _), (_, fetched)| {
+                        let tokens = outcome.tokens_of(*pane).len();
                         fetched.value.as_ref().is_some_and(|maps| maps.pattern.shape == [tokens; 2])
                     });
                 });
+                self.aligned.set(aligned(&outcome));
                 self.trouble.set(None);
                 self.stale.set(!current);
                 self.run.update(|run| *run += 1);
@@ -221,6 +223,7 @@ impl Store {
         // Probes are made by the engine, so neither the prompt nor the other panes matter.
         let inputs = Inputs {
             prompt: String::new(),
+            prompt_b: None,
             panes: experiment.panes.get(pane).cloned().into_iter().collect(),
             ..Inputs::from(&experiment)
         };
@@ -301,6 +304,13 @@ impl<T> Fetched<T> {
             Err(trouble) => self.trouble = Some(trouble),
         }
     }
+}
+
+/// Where pane B's text lies in A's; none while it is the same.
+fn aligned(outcome: &Outcome) -> Option<Arc<Alignment>> {
+    let ids = |tokens: &[Token]| tokens.iter().map(|token| token.id).collect::<Vec<_>>();
+    let own = outcome.panes.get(1).map(|pane| ids(&pane.tokens)).filter(|own| !own.is_empty())?;
+    Some(Arc::new(Alignment::new(&ids(&outcome.tokens), &own)))
 }
 
 /// The outcome with its arrays put back in their places.

@@ -1,8 +1,8 @@
 //! A link restores the experiment it was made of, whatever its text holds.
 
 use attnscope::experiment::{
-    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Pane, PatchMetric, PatchSite,
-    Quantity, Removal, Scale, Tab, Through, View, link,
+    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Pane, PatchMetric,
+    PatchSite, Quantity, Removal, Scale, Tab, Through, View, link,
 };
 use attnscope::spec::Plain;
 use proptest::prelude::*;
@@ -103,11 +103,12 @@ fn instruments() -> impl Strategy<Value = Instruments> {
 
 fn experiment(panes: impl Strategy<Value = Vec<Pane>>) -> impl Strategy<Value = Experiment> {
     let model = text().prop_map(|text| text.chars().take(500).collect::<String>());
-    (model, text(), any::<bool>(), panes, view(), instruments(), any::<u64>()).prop_map(
-        |(model, prompt, bos, panes, view, instruments, seed)| Experiment {
+    (model, (text(), prop::option::of(text())), any::<bool>(), panes, view(), instruments(), any::<u64>()).prop_map(
+        |(model, (prompt, prompt_b), bos, panes, view, instruments, seed)| Experiment {
             version: 1,
             model,
             prompt,
+            prompt_b,
             bos,
             panes,
             view,
