@@ -135,10 +135,10 @@ fn fold(row: &[f32], start: f32, join: impl Fn(f32, f32) -> f32) -> f32 {
 fn erfc(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.5 * x);
     let series = -0.822_152_23 + t * 0.170_872_77;
-    let series = -1.135_203_98 + t * (1.488_515_87 + t * series);
+    let series = -1.135_204 + t * (1.488_515_9 + t * series);
     let series = -0.186_288_06 + t * (0.278_868_07 + t * series);
     let series = 0.374_091_96 + t * (0.096_784_18 + t * series);
-    let series = -1.265_512_23 + t * (1.000_023_68 + t * series);
+    let series = -1.265_512_2 + t * (1.000_023_7 + t * series);
     t * exp(series - x * x)
 }
 

@@ -254,7 +254,7 @@ fn as_stored(config: &Config, weights: &Weights, part: &str) -> Result<Array> {
 /// The stored form of canonical parts; the inverse of [`take_apart`].
 fn put_together(stored: &Stored, parts: &[Array]) -> (Vec<usize>, Vec<f32>) {
     let width = |part: &Array| part.shape.last().copied().unwrap_or(1);
-    let columns: usize = parts.iter().map(|part| width(part)).sum();
+    let columns: usize = parts.iter().map(width).sum();
     let rows = parts.first().map_or(0, |part| part.data.len() / width(part).max(1));
     let mut values = Vec::with_capacity(rows * columns);
     for stretch in 0..rows * stored.stretches {
