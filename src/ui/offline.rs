@@ -5,6 +5,7 @@
 
 use super::embed;
 use super::store::{EngineState, Store};
+use crate::shipped::Name;
 use gloo::events::EventListener;
 use js_sys::{Object, Reflect};
 use leptos::prelude::*;
@@ -33,7 +34,9 @@ pub fn Offline() -> impl IntoView {
             });
         }
     });
-    let works = move || model.get().is_some_and(|model| kept.get().as_deref() == Some(&model));
+    // A model of the visitor's is there with the network off when the browser keeps it.
+    let is_there = move |model: &str| Name::of(model).is_shipped() || store.library.keeps(model);
+    let works = move || model.get().is_some_and(|model| kept.get().as_deref() == Some(&model) && is_there(&model));
     view! { <span data-test="offline" data-works=move || works().to_string()>{move || works().then_some(" Works offline.")}</span> }
 }
 

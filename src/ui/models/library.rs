@@ -113,7 +113,10 @@ impl Library {
             return Ok(files);
         }
         match self.keeper().call(&Ask::Open { model: model.into() }, &[], |_, _, _| {}).await {
-            Ok((Said::Done(arrived), files)) => Ok(arrived.names.into_iter().zip(files).collect()),
+            Ok((Said::Done(arrived), files)) => {
+                self.look();
+                Ok(arrived.names.into_iter().zip(files).collect())
+            }
             Ok(_) => Err(Trouble::unexpected()),
             Err(trouble) if trouble.code == "absent" => {
                 Err(Trouble { code: trouble.code, message: Name::of(model).absent() })
