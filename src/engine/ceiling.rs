@@ -13,7 +13,7 @@ const ENTRIES: usize = 8 << 20;
 const WIDE: usize = 64;
 const ROUNDS: usize = 200_000;
 /// The best of so many; whatever disturbs a measurement makes it slower.
-const TIMES: usize = 4;
+const TIMES: usize = 16;
 
 impl Engine {
     /// Measures the device that computes now, one core of it on the processor.
