@@ -12,3 +12,4 @@ mod selected;
 mod selectors;
 mod shipped;
 mod stages;
+mod valid;

@@ -15,7 +15,11 @@ export class Playground {
     this.failures = [];
     page.on("pageerror", (error) => this.failures.push(`page: ${error.message}`));
     page.on("console", (line) => line.type() === "error" && this.failures.push(`console: ${line.text()}`));
-    page.on("requestfailed", (request) => this.failures.push(`request: ${request.url()}`));
+    // Going elsewhere aborts what is still under way, the icon of the page among it; that is no failure.
+    page.on("requestfailed", (request) => {
+      const why = request.failure()?.errorText;
+      if (why !== "net::ERR_ABORTED") this.failures.push(`request: ${request.url()} (${why})`);
+    });
   }
 
   // `query` goes before the hash (`?engine=gpu`), `hash` is the experiment.
