@@ -24,9 +24,9 @@ pub fn Trust(engine: EngineFacts) -> impl IntoView {
                 <thead><tr><th>"Part"</th><th>"Deviation"</th><th>"Allowed"</th><th></th></tr></thead>
                 <tbody>{checks}</tbody>
             </table>
-            {some.then(|| view! { <h3>"What happened"</h3><ul data-test="incidents">{incidents}</ul> })}
-            <Verify/>
         </div>
+        {some.then(|| view! { <div><h3>"What happened"</h3><ul data-test="incidents">{incidents}</ul></div> })}
+        <Verify/>
     }
 }
 
@@ -72,9 +72,11 @@ fn Verify() -> impl IntoView {
         .into_any()
     };
     view! {
-        <h3>"Beside the definition"</h3>
-        <button class="btn" data-test="verify" disabled=pending on:click=move |_| store.verify()>{words}</button>
-        {result}
+        <div class="verify">
+            <h3>"Beside the definition"</h3>
+            <button class="btn" data-test="verify" disabled=pending on:click=move |_| store.verify()>{words}</button>
+            {result}
+        </div>
     }
 }
 

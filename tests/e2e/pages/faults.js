@@ -1,6 +1,6 @@
 // Faults on purpose. What stands between the engine's worker and `navigator.gpu` here does what no real device can be
 // asked to do; the program itself knows nothing of it.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 
 // Runs inside the worker before the engine starts. `plan` says what is wrong from the beginning; `self.fault` takes
@@ -135,10 +135,17 @@ export function truth(hash) {
   return JSON.parse(output);
 }
 
-// Keeps a table for tests/RELIABILITY.md when asked to; `cargo task reliability` asks.
-export function record(name, table) {
+// Keeps a table for tests/RELIABILITY.md when asked to; `cargo task reliability` asks. Rows of an earlier run whose first
+// cell is among `order` stay until they are found anew, so that a part of the tests can be repeated.
+export function record(name, table, order) {
   if (process.env.ATTNSCOPE_RELIABILITY !== "write") return;
   const folder = new URL("../../reliability/", import.meta.url);
+  const file = new URL(`${name}.json`, folder);
   mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify(table, null, 1)}\n`);
+  if (order) {
+    const known = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).rows : [];
+    const rows = new Map([...known, ...table.rows].map((row) => [row[0], row]));
+    table = { ...table, rows: order.map((key) => rows.get(key)).filter(Boolean) };
+  }
+  writeFileSync(file, `${JSON.stringify(table, null, 1)}\n`);
 }
