@@ -227,7 +227,7 @@ impl Engine {
         self.runner.recover(&error).await?;
         // What was drawn is read again; draws depend on seed and position alone, so the text goes on as it would have.
         let (stack, tokens, seed) = (generation.stack.clone(), generation.tokens.clone(), generation.seed);
-        let sampler = generation.sampler.clone();
+        let sampler = generation.sampler;
         let on = self.on_gpu(&stack, seed, &sampler, &tokens).await?;
         generation.on = on.unwrap_or_else(|| On::Processor(Box::default(), None));
         Ok(())

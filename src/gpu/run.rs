@@ -226,18 +226,17 @@ impl Ready {
 /// Steps that are submitted together, at least one part. A system takes a GPU away from whoever keeps it for a second or
 /// two, and draws nothing meanwhile, so a long pass is handed over in parts.
 fn parts(groups: impl Iterator<Item = [u32; 3]>) -> Vec<std::ops::Range<usize>> {
-    let (mut parts, mut work) = (vec![0..0], 0);
+    let (mut parts, mut first, mut end, mut work) = (Vec::new(), 0, 0, 0);
     for (index, groups) in groups.enumerate() {
         let more = groups.iter().map(|count| u64::from(*count)).product::<u64>();
         if work > 0 && work + more > MOST_WORK {
-            parts.push(index..index);
-            work = 0;
+            parts.push(first..index);
+            (first, work) = (index, 0);
         }
         work += more;
-        if let Some(part) = parts.last_mut() {
-            part.end = index + 1;
-        }
+        end = index + 1;
     }
+    parts.push(first..end);
     parts
 }
 
@@ -292,10 +291,12 @@ mod tests {
 
     #[test]
     fn a_long_pass_is_submitted_in_parts_that_cover_it() {
-        assert_eq!(parts(std::iter::empty()), [0..0]);
-        let small = [[8, 8, 1]; 50];
-        assert_eq!(parts(small.into_iter()), [0..50]);
+        let ends = |groups: &[[u32; 3]]| -> Vec<[usize; 2]> {
+            parts(groups.iter().copied()).into_iter().map(|part| [part.start, part.end]).collect()
+        };
+        assert_eq!(ends(&[]), [[0, 0]]);
+        assert_eq!(ends(&[[8, 8, 1]; 50]), [[0, 50]]);
         let large = [[64, 64, 1], [64, 64, 1], [1, 1, 1], [200, 200, 1], [1, 1, 1]];
-        assert_eq!(parts(large.into_iter()), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(ends(&large), [[0, 2], [2, 3], [3, 4], [4, 5]]);
     }
 }

@@ -6,7 +6,7 @@ import { inject, record, truth, worker } from "../pages/faults.js";
 
 const test = base.extend({ playground: async ({ page }, use) => use(new Playground(page)) });
 
-const TIMES = Number(process.env.ATTNSCOPE_LEAK_TIMES ?? 50);
+const TIMES = Number(process.env.ATTNSCOPE_LEAK_TIMES ?? (process.env.ATTNSCOPE_RELIABILITY ? 50 : 8));
 const MODELS = ["stories-3m", "circuits-2m"];
 const link = (model, prompt, n = 8) => `v=1&m=${model}&p=${encodeURIComponent(prompt)}&a=softmax&b=alibi(strength:2),softmax&n=${n}`;
 const LEFT = "models loaded, run, continued and left";
