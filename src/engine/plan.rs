@@ -7,6 +7,10 @@ use crate::spec::Value;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
+/// Most tokens of one pass: as many as a row of attention holds on a GPU, and a head's map in a browser's memory. A model may
+/// claim any context.
+const MOST_TOKENS: usize = 2048;
+
 /// A checked experiment on a loaded model.
 pub(super) struct Plan {
     /// Token ids, BOS among them, at most the context.
@@ -46,10 +50,11 @@ impl Plan {
             if tokens.is_empty() {
                 return Err(Error::parse(what, "there is no token to run; type some text"));
             }
-            if tokens.len() > config.context {
-                let (came, kept) = (tokens.len(), config.context);
-                notices
-                    .push(format!("the {what} has {came} tokens and was cut to the first {kept}, the model's context"));
+            let kept = config.context.min(MOST_TOKENS);
+            if tokens.len() > kept {
+                let came = tokens.len();
+                let why = if kept == config.context { "the model's context" } else { "the most that is run at once" };
+                notices.push(format!("the {what} has {came} tokens and was cut to the first {kept}, {why}"));
                 tokens.truncate(kept);
             }
             Ok(tokens)

@@ -10,7 +10,7 @@ mod links;
 mod llama2c;
 mod memory;
 mod messages;
-mod noise;
+pub mod noise;
 mod prompts;
 mod seeds;
 mod tokenizers;
@@ -19,6 +19,7 @@ mod weights;
 use attnscope::Error;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 /// One malformed input.
 pub struct Case {
@@ -71,6 +72,7 @@ fn a_table_of_malformed_inputs_is_refused() {
     let mut complaints = Vec::new();
     let cases = cases();
     for case in &cases {
+        let began = Instant::now();
         let (came, peak) = memory::peak(|| catch_unwind(AssertUnwindSafe(|| (case.read)())));
         let tally = tallies.entry(case.kind).or_default();
         tally.tried += 1;
@@ -87,6 +89,10 @@ fn a_table_of_malformed_inputs_is_refused() {
                 }
                 *tally.codes.entry(code).or_default() += 1;
             }
+        }
+        // Milliseconds, on a machine of its own.
+        if began.elapsed() > Duration::from_secs(10) {
+            complaints.push(format!("{}, {}: takes {:?}", case.kind, case.name, began.elapsed()));
         }
         if peak > most_memory(case.bytes) {
             let (name, bytes) = (&case.name, case.bytes);

@@ -11,6 +11,9 @@
 //! one token    5 L + 2                                     chunk of a prompt  7 L + 1
 //! ```
 //!
+//! A block whose feed-forward stands beside attention takes as many, where four would do: its two norms have gains of their
+//! own, so that one product for both would need weights with the gains multiplied in, which are no longer the file's.
+//!
 //! Both read the same weights and fill the same cache of keys (rotated) and values `[G,room,D]` per layer. Positions come
 //! from the state, so that the commands of every token are equal.
 

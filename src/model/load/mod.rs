@@ -1,8 +1,8 @@
 //! Reading models from files, and writing them back.
 //!
 //! Everything works on bytes in memory, so that a page and a command line load alike: [`Files`] is a folder as a map,
-//! [`load`] makes a [`Loaded`] of it. Two kinds are known: a Hugging Face folder of the GPT-2 or Llama family ([`hub`],
-//! [`safetensors`]) and llama2.c's `.bin` ([`llama2c`]). What a file asks for and this program does not have is refused
+//! [`load`] makes a [`Loaded`] of it. Two kinds are known: a Hugging Face folder of the GPT-2, Llama or GPT-NeoX family
+//! ([`hub`], [`safetensors`]) and llama2.c's `.bin` ([`llama2c`]). What a file asks for and this program does not have is refused
 //! by name, never approximated; damaged files are refused where the damage is.
 
 mod files;

@@ -1,11 +1,14 @@
 //! Prompts as nobody writes them: what a tokenizer makes of them is turned back into the same text, in bounded time.
 
 use super::memory;
-use crate::model::files;
-use attnscope::experiment::{Experiment, link};
-use attnscope::model::Files;
-use attnscope::model::load;
+use crate::model::{files, lively};
+use attnscope::engine::{Choice, Engine};
+use attnscope::experiment::{Experiment, Pane, link};
+use attnscope::mechanism::Stack;
+use attnscope::model::load::{Precision, save_safetensors};
+use attnscope::model::{Config, CpuModel, Files, load};
 use attnscope::tokenizer::{LONGEST_TEXT, Tokenizer};
+use pollster::block_on;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -82,4 +85,24 @@ fn a_text_beyond_all_is_refused() {
     let error = shipped().encode(&text, false).unwrap_err();
     assert_eq!(error.code(), "limit");
     assert_eq!(error.to_string(), "prompt: 1048577 bytes came; at most 1048576 are read");
+}
+
+/// A model may claim any context; neither a long prompt nor a continuation takes memory for what is not there.
+#[test]
+fn a_context_that_is_claimed_costs_nothing() {
+    let config = Config { context: 1 << 20, head_width: 64, ..Config::llama(31, 8, 1, 1, 1, 8) };
+    let weights = save_safetensors(&config, &lively(&config, 1), Precision::F32).unwrap();
+    let files = files::folder(&config).with("model.safetensors", weights);
+    let mut engine = block_on(Engine::new(load("m", &files).unwrap(), Choice::Cpu)).unwrap();
+    let experiment =
+        Experiment { prompt: "ab".repeat(50_000), bos: false, panes: vec![Pane::default()], ..Experiment::default() };
+    let outcome = block_on(engine.run(&experiment, async || false)).unwrap();
+    assert_eq!(outcome.tokens.len(), 2048);
+    let cut = "the prompt has 100000 tokens and was cut to the first 2048, the most that is run at once";
+    assert!(outcome.notices.iter().any(|notice| notice == cut), "{:?}", outcome.notices);
+    let model = CpuModel::new(&config, &lively(&config, 1)).unwrap();
+    let stack = Stack::new("a", &[]).unwrap();
+    let (logits, peak) = memory::peak(|| model.decoder(&stack, 0).logits(&[0, 1, 0]).unwrap());
+    // A table of all positions would take half a gigabyte.
+    assert!(logits.len() == 31 && peak < 8 << 20, "{peak} bytes");
 }

@@ -242,7 +242,7 @@ fn damaged_llama2c_files_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::hostile::noise::steady(300))]
 
     /// Whatever is done to the bytes, there is a model or an error, never a panic.
     #[test]
