@@ -265,7 +265,7 @@ fn token_or_place(seen: &Seen<'_>) -> Option<Verdict> {
 fn break_it(seen: &Seen<'_>) -> Option<Verdict> {
     let delta = seen.versus()?.delta_loss?;
     let Some(sinks) = seen.setting("streaming_window", "sinks", 4.0) else {
-        return Some(not_yet("Pane B has no sliding window; begin anew."));
+        return Some(not_yet("Pane B has no streaming window; begin anew."));
     };
     let says = format!("With {sinks:.0} sink tokens kept, the loss changed by {delta:+.2} nats.");
     Some(Verdict { passed: sinks == 0.0 && delta >= 0.3, says })
@@ -277,7 +277,7 @@ fn mend_it(seen: &Seen<'_>) -> Option<Verdict> {
     let (Some(sinks), Some(window)) =
         (seen.setting("streaming_window", "sinks", 4.0), seen.setting("streaming_window", "window", 16.0))
     else {
-        return Some(not_yet("Pane B has no sliding window; begin anew."));
+        return Some(not_yet("Pane B has no streaming window; begin anew."));
     };
     let says = format!(
         "Window {window:.0}, {sinks:.0} sink tokens: loss {delta:+.2} nats, KL of the next token {:.2} nats.",

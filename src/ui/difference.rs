@@ -41,7 +41,7 @@ pub fn Difference(
                     <b>{move || delta().map_or("n/a".into(), |value| format::signed(value, 3))}<span class="unit">"nats"</span></b>
                     <span>
                         {move || if store.aligned.with(Option::is_some) { "Δ loss on the tokens both have" } else { "Δ loss on the prompt" }}<br/>
-                        <span class="muted">"A "<span class="mono">{move || three(loss(0))}</span>" → "{letter}" "<span class="mono">{move || three(loss(pane()))}</span></span>
+                        <span class="muted">{move || store.aligned.with(Option::is_some).then_some("each on its own text: ")}"A "<span class="mono">{move || three(loss(0))}</span>" → "{letter}" "<span class="mono">{move || three(loss(pane()))}</span></span>
                     </span>
                 </div>
             </div>

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// What has to be changed, as parts of a link that stand behind the start's own; and an attempt that misses.
 const ANSWERS: &[(&str, &str, &str)] = &[
-    ("read-a-pair", "&q=3&k=2", "&q=3&k=0"),
+    ("read-a-pair", "&q=13&k=12", "&q=3&k=2"),
     ("find-the-sink", "&pin=L1H5", "&pin=L1H1"),
     ("token-or-place", "&bos=0", "&bos=0&pin=L0H0"),
     ("break-it", "streaming_window(sinks:0,window:8)", "streaming_window(sinks:4,window:26)"),

@@ -4,8 +4,8 @@ import { test, expect } from "../pages/test.js";
 // What a visitor does in each lesson; the numbers decide whether that passes it.
 const DO = {
   "read-a-pair": async ({ page }) => {
-    await page.locator("[data-test=token][data-position='3']").click();
-    await page.locator("[data-test=token][data-position='2']").click();
+    await page.locator("[data-test=token][data-position='13']").click();
+    await page.locator("[data-test=token][data-position='12']").click();
   },
   "find-the-sink": async ({ playground }) => playground.head("L1H5").click(),
   "token-or-place": async ({ playground, page }) => playground.rerun(() => page.getByTestId("bos").click()),

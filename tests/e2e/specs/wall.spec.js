@@ -34,8 +34,9 @@ function weights() {
 }
 
 test("12 × 12 heads over 512 tokens: few nodes, and a sweep of the pointer that stays within a frame", async ({ playground, page }) => {
-  test.setTimeout(300_000);
-  await playground.open();
+  test.setTimeout(400_000);
+  // Beyond 256 tokens heads come one by one. The tab of the sinks would go on asking for those of B during the sweep.
+  await playground.open("v=1&m=circuits-2m&p=the%20cat&a=softmax&b=streaming_window,softmax&tab=paper");
   const config = {
     model_type: "gpt2", architectures: ["GPT2LMHeadModel"], vocab_size: VOCABULARY, n_positions: CONTEXT, n_embd: WIDTH,
     n_layer: LAYERS, n_head: HEADS, activation_function: "gelu_new", bos_token_id: 0, eos_token_id: 0,
@@ -81,11 +82,9 @@ test("12 × 12 heads over 512 tokens: few nodes, and a sweep of the pointer that
       before = after;
     }
     spent.sort((a, b) => a - b);
-    if (process.env.DEBUG_WALL) console.log(spent.map((each) => each.toFixed(1)).join(" "));
     return spent[Math.floor(0.95 * spent.length)];
   };
   const [map, wall] = [await sweep(matrix.locator("canvas").first(), 80), await sweep(page.locator(".wall canvas"), 80)];
-  test.info().annotations.push({ type: "measured", description: `${nodes} nodes; p95 of script per move: matrix ${map.toFixed(1)} ms, wall ${wall.toFixed(1)} ms` });
   console.log(`${nodes} nodes; p95 of script per move: matrix ${map.toFixed(1)} ms, wall ${wall.toFixed(1)} ms`);
   expect(map).toBeLessThan(16);
   expect(wall).toBeLessThan(16);
