@@ -262,10 +262,13 @@ impl Engine {
             }
             patching.run(batch)?;
         }
-        let text = |id: u32| self.tokenizer().token_text(id);
+        let text = |at: usize, id: u32| match self.token(id) {
+            token if token.special && at == 0 => "⟨bos⟩".to_string(),
+            token => token.text.trim().to_string(),
+        };
         let position = |at: usize| match (clean.tokens[at], corrupted.tokens[at]) {
-            (one, other) if one == other => format!("{at} {}", text(one)),
-            (one, other) => format!("{at} {} / {}", text(one), text(other)),
+            (one, other) if one == other => format!("{at} {}", text(at, one)),
+            (one, other) => format!("{at} {}/{}", text(at, one), text(at, other)),
         };
         Ok((asked, Found::Grid(patching.grid(position)?)))
     }

@@ -80,8 +80,11 @@ pub fn estimate(
             PatchSite::AttnOut | PatchSite::Heads => {
                 // Gradients stand on the residual stream, so a head is what it writes there.
                 let hook = if site == PatchSite::Heads { Site::Result } else { Site::AttnOut };
-                let middle = corrupted.captures.get(layer, Site::ResidMid)?;
-                let slope = slope(&middle.data, layer, true)?;
+                // Where the halves of a layer stand side by side, attention adds to its end.
+                let slope = match config.parallel {
+                    true => slope(&corrupted.residuals[layer + 1].data, layer + 1, false)?,
+                    false => slope(&corrupted.captures.get(layer, Site::ResidMid)?.data, layer, true)?,
+                };
                 let (new, old) = (clean.captures.get(layer, hook)?, corrupted.captures.get(layer, hook)?);
                 if site == PatchSite::AttnOut {
                     effects.extend(by_part(&new.data, &old.data, &slope, clean.tokens.len()));

@@ -3,7 +3,7 @@
 //! An answer depends on the pane, the tokens, the pinned query and the settings that the instrument reads. When these
 //! change, the old answer stays on screen, marked as such, until the new one is there.
 
-use super::{EngineState, Fetched, Inputs, Store};
+use super::{Fetched, Inputs, Store};
 use crate::api::client::Trouble;
 use crate::api::{Command, Reply};
 use crate::experiment::{Experiment, Head, Instruments};
@@ -77,8 +77,7 @@ impl Store {
         let known = self.analyses.with_untracked(|all| {
             all.get(&key).is_some_and(|entry| entry.basis == basis && (!again || entry.fetched.pending))
         });
-        let ready = self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. }));
-        if known || !ready || pane >= experiment.panes.len() {
+        if known || !self.answers_for(&experiment.model) || pane >= experiment.panes.len() {
             return;
         }
         self.analyses.update(|all| {

@@ -142,6 +142,13 @@ impl Store {
         }
     }
 
+    /// Whether the engine answers for this model. While another one is on its way, the old one still may; what is asked then
+    /// would be answered about the wrong model.
+    pub(super) fn answers_for(self, model: &str) -> bool {
+        self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. }))
+            && self.driver.with_value(|driver| driver.model == model)
+    }
+
     pub(super) async fn ask(self, command: Command) -> Result<Answer, Trouble> {
         self.client().call(&command, |_, _| {}).await
     }
@@ -228,7 +235,7 @@ impl Store {
             ..Inputs::from(&experiment)
         };
         let known = self.roles.with_untracked(|roles| roles.get(&pane).is_some_and(|(of, _)| *of == inputs));
-        if known || !self.engine.with_untracked(|engine| matches!(engine, EngineState::Ready { .. })) {
+        if known || !self.answers_for(&inputs.model) {
             return;
         }
         self.roles.update(|roles| {

@@ -109,7 +109,7 @@ pub fn AskedFor(
                             store.edit(|experiment| experiment.instruments.against = against);
                         }
                     >
-                        <option value="" selected=move || chosen.get().1.is_none()>"nothing"</option>
+                        <option value="" selected=move || chosen.get().1.is_none()>"likeliest, corrupted"</option>
                         {move || list(chosen.get().1)}
                     </select>
                 </label>

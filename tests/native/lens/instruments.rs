@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 
 pub const TOKENS: [u32; 9] = [0, 7, 31, 4, 31, 22, 7, 11, 40];
 
-/// Both families, untied too, with weights and biases large enough to show mistakes.
+/// Every family, untied too, with weights and biases large enough to show mistakes.
 pub fn models() -> Vec<(&'static str, Config, Weights)> {
     let llama = Config { context: 32, ..Config::llama(50, 24, 3, 6, 3, 40) };
     let gpt2 = Config::gpt2(50, 24, 3, 4, 32);
     let untied = Config { tied: false, ..gpt2.clone() };
+    let neox = Config::neox(50, 32, 3, 4, 32);
     let make = |(name, config): (&'static str, Config)| {
         let mut weights = Weights::init(&config, 5);
         for (at, (name, array)) in weights.0.iter_mut().enumerate() {
@@ -30,7 +31,7 @@ pub fn models() -> Vec<(&'static str, Config, Weights)> {
         }
         (name, config, weights)
     };
-    [("llama", llama), ("gpt2", gpt2), ("gpt2 untied", untied)].into_iter().map(make).collect()
+    [("llama", llama), ("gpt2", gpt2), ("gpt2 untied", untied), ("neox", neox)].into_iter().map(make).collect()
 }
 
 pub fn plain() -> Stack {

@@ -159,7 +159,7 @@ fn a_path_is_two_passes_with_one_projection_replaced() {
                         all[head * size..(head + 1) * size].to_vec()
                     };
                     let point = HookPoint::new(2, site);
-                    let mut stream = Array::new([1, 9, 24], corrupted.residuals[2].data.clone()).unwrap();
+                    let mut stream = Array::new([1, 9, config.width], corrupted.residuals[2].data.clone()).unwrap();
                     let parts = stripe(&clean).into_iter().zip(stripe(&corrupted));
                     stream.data.iter_mut().zip(parts).for_each(|(x, (new, old))| *x += new - old);
                     let mut told = Both(

@@ -105,7 +105,7 @@ pub fn Effects(drawn: Drawn) -> impl IntoView {
     };
     let turn = move |cell: (usize, usize)| if turned.get_untracked() { (cell.1, cell.0) } else { cell };
     view! {
-        <figure class="effects">
+        <figure class="effects" class:turned=move || turned.get()>
             <Heat label cells at choose=Callback::new(move |cell| choose.run(turn(cell))) test/>
             <Legend scaling name/>
             <div class="row spread">
@@ -129,7 +129,8 @@ fn words(grid: &Grid, sheet: &Sheet, at: usize) -> String {
     let value = sheet.values.get(at).copied().unwrap_or(f32::NAN);
     let share =
         sheet.total.filter(|total| total.abs() > 1e-6).map(|total| format!(", {:.0}% of all", 100.0 * value / total));
-    format!("{name}: {} {}{}", signed(value, 3), sheet.unit, share.unwrap_or_default())
+    let unit = if sheet.unit.is_empty() { String::new() } else { format!(" {}", sheet.unit) };
+    format!("{name}: {}{unit}{}", signed(value, 3), share.unwrap_or_default())
 }
 
 fn cells(
@@ -147,7 +148,7 @@ fn cells(
         let decimals = if scaling.high < 0.995 { 2 } else { 1 };
         // A zero says nothing, and most cells of a patch are zero.
         let text = if value == 0.0 || value.is_nan() { String::new() } else { signed(value, decimals) };
-        let colour = Some(palette.along(true, scaling.place(if value.is_nan() { 0.0 } else { value })));
+        let colour = (!text.is_empty()).then(|| palette.along(true, scaling.place(value)));
         Cell { text, colour, label: words(grid, sheet, at), value, on: chosen((row, column)) }
     };
     let down = grid.down.labels.len();

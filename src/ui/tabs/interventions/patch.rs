@@ -2,6 +2,7 @@
 //! is put from the first into the second.
 
 use super::grid::{Drawn, Effects, of};
+use super::is_short;
 use crate::experiment::{Experiment, Instruments, Pane, PatchMetric, PatchSite, View};
 use crate::lens::analysis;
 use crate::lens::finding::{Fact, Finding};
@@ -37,8 +38,7 @@ pub fn Patch() -> impl IntoView {
     let corrupted = Memo::new(move |_| set.with(|set| set.corrupted.clone()));
     Effect::new(move |_| {
         store.experiment.track();
-        let tokens = store.outcome.with(|outcome| outcome.as_ref().map_or(usize::MAX, |outcome| outcome.tokens.len()));
-        if store.ready() && tokens <= PATCHED_AT_ONCE && !corrupted.with(String::is_empty) {
+        if store.ready() && is_short(store, PATCHED_AT_ONCE) && !corrupted.with(String::is_empty) {
             store.request_finding(pane.get(), "patching", false);
         }
     });

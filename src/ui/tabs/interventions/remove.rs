@@ -1,11 +1,12 @@
 //! Heads taken out: chosen by a click on the grid of what each head alone does, and what is left without them.
 
 use super::grid::{Drawn, Effects};
+use super::is_short;
 use crate::experiment::{Chip, Effect as By, Head, Pane, Removal};
 use crate::lens::analysis;
 use crate::lens::finding::{Ablated, Finding, Found};
 use crate::outcome::{Candidate, Token};
-use crate::ui::format::{fixed, millis, plain, signed};
+use crate::ui::format::{fixed, four, millis, plain, signed};
 use crate::ui::stage::scene::pane_letter;
 use crate::ui::store::Store;
 use crate::ui::tabs::asked::{AskedFor, Progress, name};
@@ -24,12 +25,11 @@ pub fn Remove() -> impl IntoView {
     let pane = wall_pane(store);
     Effect::new(move |_| {
         store.experiment.track();
-        let tokens = store.outcome.with(|outcome| outcome.as_ref().map_or(usize::MAX, |outcome| outcome.tokens.len()));
         if !store.ready() {
             return;
         }
         store.request_finding(pane.get(), "ablation", false);
-        if tokens <= SWEPT_AT_ONCE {
+        if is_short(store, SWEPT_AT_ONCE) {
             store.request_finding(pane.get(), "sweep", false);
         }
     });
@@ -121,12 +121,17 @@ fn sentence(finding: &Finding, pane: usize) -> String {
         .loss
         .map(|(whole, without)| format!(", and the loss changes by {} nats per token", signed(without - whole, 3)));
     format!(
-        "Without {} in {letter}, “{token}” goes from {:.1}% to {:.1}%{}.",
+        "Without {} in {letter}, “{token}” goes from {} to {}{}.",
         heads.join(", "),
-        100.0 * whole,
-        100.0 * without,
+        percent(whole),
+        percent(without),
         loss.unwrap_or_default()
     )
+}
+
+/// A probability in percent, with as many digits as a small one needs.
+fn percent(share: f32) -> String {
+    if share >= 1e-3 { format!("{:.1}%", 100.0 * share) } else { format!("{}%", four(100.0 * share)) }
 }
 
 /// Numbers and next tokens, whole and without.
