@@ -1,6 +1,11 @@
 // The messages between a figure and the page that holds it. Generated from src/api/protocol.rs.
 
 /**
+ * An intervention.
+ */
+export type Act = "remove" | "patch" | "paths";
+
+/**
  * Answers, by what was asked.
  */
 export type Answer = { "answer": "done" } | { "answer": "state", 
@@ -53,6 +58,11 @@ top_k: number,
 top_p: number, };
 
 /**
+ * The number by which taking out a head is judged.
+ */
+export type Effect = "loss" | "divergence" | "log_prob";
+
+/**
  * Everything on screen.
  */
 export type Experiment = { 
@@ -69,6 +79,10 @@ model: string,
  */
 prompt: string, 
 /**
+ * What pane B reads in its place; none is the same text.
+ */
+prompt_b: string | null, 
+/**
  * Whether the beginning-of-sequence token stands in front.
  */
 bos: boolean, 
@@ -80,6 +94,10 @@ panes: Array<Pane>,
  * What is looked at.
  */
 view: View, 
+/**
+ * What the instruments are set to.
+ */
+instruments: Instruments, 
 /**
  * How a continuation is drawn.
  */
@@ -122,6 +140,69 @@ layer: number,
  * Head.
  */
 head: number, };
+
+/**
+ * Settings of every instrument.
+ */
+export type Instruments = { 
+/**
+ * Id of the token that is explained; none is the one the model finds likeliest.
+ */
+answer: number | null, 
+/**
+ * Id of the token it is compared with; none is the likeliest one under the corrupted prompt, or nothing.
+ */
+against: number | null, 
+/**
+ * What the logit lens puts before the vocabulary head.
+ */
+norm: LensNorm, 
+/**
+ * How the lens is laid out.
+ */
+layout: LensLayout, 
+/**
+ * Which intervention is on screen.
+ */
+act: Act, 
+/**
+ * Heads that are taken out together.
+ */
+ablate: Array<Head>, 
+/**
+ * What stands in their place.
+ */
+how: Removal, 
+/**
+ * The number a sweep over heads shows.
+ */
+effect: Effect, 
+/**
+ * The prompt that activations are patched into; the experiment's own is the clean one they come from.
+ */
+corrupted: string, 
+/**
+ * What is patched.
+ */
+site: PatchSite, 
+/**
+ * The number a patch is judged by.
+ */
+by: PatchMetric, 
+/**
+ * What of the pinned head reads the heads before it.
+ */
+through: Through, };
+
+/**
+ * How the logit lens is laid out.
+ */
+export type LensLayout = "positions" | "layers" | "compact";
+
+/**
+ * What stands between the residual stream and the vocabulary head.
+ */
+export type LensNorm = "final" | "none";
 
 /**
  * One matrix as it is on screen.
@@ -238,6 +319,16 @@ export type Panel = "prompt" | "text" | "tokens" | "write" | "panes" | "bar" | "
 export type Part = "a" | "b" | "difference";
 
 /**
+ * The number a patch is judged by.
+ */
+export type PatchMetric = "logit_difference" | "log_prob" | "divergence";
+
+/**
+ * What is patched.
+ */
+export type PatchSite = "resid_pre" | "attn_out" | "mlp_out" | "heads";
+
+/**
  * A scalar as it stands in JSON and links, before a [`Param`] has typed it.
  */
 export type Plain = boolean | number | string;
@@ -246,6 +337,11 @@ export type Plain = boolean | number | string;
  * What the matrices show.
  */
 export type Quantity = "pattern" | "scores" | "value_weighted";
+
+/**
+ * What stands in the place of a head that is taken out.
+ */
+export type Removal = "mean" | "zero" | "resample" | "uniform";
 
 /**
  * How colours are scaled.
@@ -289,12 +385,17 @@ experiment: Experiment, };
 /**
  * A side tab.
  */
-export type Tab = "sinks" | "roles" | "paper";
+export type Tab = "sinks" | "roles" | "lens" | "interventions" | "paper";
 
 /**
  * Colours.
  */
 export type Theme = "auto" | "light" | "dark";
+
+/**
+ * What of a head reads the heads before it.
+ */
+export type Through = "q" | "k" | "v";
 
 /**
  * What the holder says.
