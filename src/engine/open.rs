@@ -381,8 +381,8 @@ async fn gpu(
         };
         if let (Some(check), Choice::Auto) = (checks.iter().find(|check| !check.passed()), choice) {
             device.close();
-            let part = if check.part == "model" { "logits" } else { "decoding" };
-            return Err(format!("{adapter} failed the self-check: its {part} differ by {:.1e}", check.deviation));
+            let what = if check.part == "model" { "logits differ" } else { "decoding differs" };
+            return Err(format!("{adapter} failed the self-check: its {what} by {:.1e}", check.deviation));
         }
         runner.gpu = Some(Box::new(model));
         runner.checks = checks;

@@ -49,7 +49,7 @@ impl Runner {
                 Err(error) => problem = words(&error),
             }
         }
-        self.give_up(format!("{adapter} was lost {MOST} times ({problem})")).await
+        self.give_up(format!("{adapter} was lost, and {MOST} tries to open it anew failed ({problem})")).await
     }
 
     async fn reopen(&mut self, software: bool, format: crate::gpu::weights::Format) -> Result<()> {

@@ -86,7 +86,12 @@ impl Device {
         let info = adapter.get_info();
         let description =
             wgpu::DeviceDescriptor { label: Some("attnscope"), required_limits: limits, ..Default::default() };
-        let refused = |error| gpu(format!("the adapter {} refused a device: {error}", info.name));
+        let refused = |error: wgpu::RequestDeviceError| {
+            // A browser's words come wrapped in the type that carried them here.
+            let words = error.to_string();
+            let words = words.strip_prefix("JsValue(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(&words);
+            gpu(format!("{} refused a device: {}", name(&info), words.trim_end_matches("undefined").trim_end()))
+        };
         let (device, queue) = adapter.request_device(&description).await.map_err(refused)?;
         let trouble = Arc::new(Mutex::new(Trouble::default()));
         let record = trouble.clone();
@@ -278,10 +283,10 @@ fn limits(adapter: &wgpu::Limits) -> Result<wgpu::Limits> {
     Ok(limits.or_worse_values_from(adapter))
 }
 
-/// Browsers hide the name; then vendor and architecture are all there is.
+/// Browsers hide the name.
 fn name(info: &wgpu::AdapterInfo) -> String {
     let name = if info.name.is_empty() { &info.driver } else { &info.name };
-    if name.is_empty() { format!("{:?}", info.backend) } else { name.clone() }
+    if name.is_empty() { "this GPU".into() } else { name.clone() }
 }
 
 fn backend(backend: wgpu::Backend) -> &'static str {

@@ -4,6 +4,7 @@ mod link;
 mod models;
 mod papers;
 mod protocol;
+mod reliability;
 
 use attnscope::catalogue::{self, Entry};
 use attnscope::mechanism::ALL;

@@ -41,6 +41,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("model", Kind::Native),
     ("hostile", Kind::Native),
     ("lens", Kind::Native),
+    ("lessons", Kind::Native),
     ("engine", Kind::Native),
     ("command", Kind::Native),
     ("gradients", Kind::Native),

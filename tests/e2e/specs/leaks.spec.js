@@ -6,6 +6,8 @@ import { inject, record, truth, worker } from "../pages/faults.js";
 
 const test = base.extend({ playground: async ({ page }, use) => use(new Playground(page)) });
 
+test.describe.configure({ timeout: 400_000 });
+
 const TIMES = Number(process.env.ATTNSCOPE_LEAK_TIMES ?? (process.env.ATTNSCOPE_RELIABILITY ? 50 : 8));
 const MODELS = ["stories-3m", "circuits-2m"];
 const link = (model, prompt, n = 8) => `v=1&m=${model}&p=${encodeURIComponent(prompt)}&a=softmax&b=alibi(strength:2),softmax&n=${n}`;
@@ -21,11 +23,11 @@ const mib = (count) => `${(count / 2 ** 20).toFixed(1)} MiB`;
 
 async function write(page, count) {
   await page.getByTestId("write-go").click();
-  await expect(page.getByTestId("written").first()).toHaveAttribute("data-count", String(count), { timeout: 60_000 });
+  await expect(page.getByTestId("written").first()).toHaveAttribute("data-count", String(count), { timeout: 120_000 });
 }
 
 test(`${TIMES} models loaded, run, continued and left give back every buffer`, async ({ playground, page }) => {
-  test.setTimeout(1_200_000);
+  test.setTimeout(3_600_000);
   await inject(page, {});
   await playground.open(link(MODELS[0], "once upon a time"));
   await expect(playground.engine).toHaveAttribute("data-tier", /webgpu/);

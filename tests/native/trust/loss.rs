@@ -90,7 +90,7 @@ fn again_and_again_until_the_processor_computes() {
     fault::set(lose(&[(At::Read, 1); 20]));
     let outcome = run(&mut engine, &experiment).unwrap();
     assert_eq!(outcome.engine.tier, Tier::Cpu);
-    assert!(outcome.engine.reason.contains("3 times"), "{}", outcome.engine.reason);
+    assert!(outcome.engine.reason.contains("3 tries"), "{}", outcome.engine.reason);
     agree(&outcome.panes[0], &run(&mut cpu(), &experiment).unwrap().panes[0]);
 }
 
