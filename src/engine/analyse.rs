@@ -306,19 +306,21 @@ impl Engine {
         let composition = self.bench.composition.as_ref().ok_or_else(|| Error::Internal("no composition".into()))?;
         let scores: Vec<Option<Score>> =
             every_head(&self.runner.cpu).into_iter().map(|writer| composition.score(writer, question.pin)).collect();
+        let random = composition.baseline();
         let sheet = |id: Through, name: &str, read: fn(&Score) -> f32| Sheet {
             id: id.word().into(),
             name: name.into(),
             unit: String::new(),
-            values: scores.iter().map(|score| score.as_ref().map_or(f32::NAN, read)).collect(),
+            // What is above the score of random heads, so that zero means nothing in particular.
+            values: scores.iter().map(|score| score.as_ref().map_or(f32::NAN, |score| read(score) - random)).collect(),
             total: None,
         };
         let sheets = vec![
-            sheet(Through::Queries, "Q-composition", |score| score.q),
-            sheet(Through::Keys, "K-composition", |score| score.k),
-            sheet(Through::Values, "V-composition", |score| score.v),
+            sheet(Through::Queries, "Q-composition above random", |score| score.q),
+            sheet(Through::Keys, "K-composition above random", |score| score.k),
+            sheet(Through::Values, "V-composition above random", |score| score.v),
         ];
-        let facts = vec![Fact::new("baseline", "Independent random heads", composition.baseline(), "")];
+        let facts = vec![Fact::new("baseline", "Independent random heads", random, "")];
         let [down, across] = self.by_head();
         Ok((asked, Found::Grid(Grid { down, across, sheets, facts, notes: Vec::new() })))
     }

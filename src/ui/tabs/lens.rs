@@ -208,7 +208,7 @@ fn LensTable(
     };
     let source = analysis::by_id("logit_lens").map(|analysis| analysis.source).unwrap_or_default();
     view! {
-        <figure class:wide=move || layout.get() == LensLayout::Layers>
+        <figure class:along=move || layout.get() == LensLayout::Layers>
             <figcaption class="sub"><strong>"Logit lens"</strong><span>"click a cell to pin its token"</span></figcaption>
             <Heat label=Signal::derive(label) cells at choose=Callback::new(choose) test="lens-table"/>
             <Legend scaling=Signal::stored(SHARES) name=Signal::stored("probability of the token in the cell".to_string())/>

@@ -61,6 +61,12 @@ test("patching: an example in one click, everything at once restores the clean a
   await page.locator("[data-test=site][data-site=heads]").click();
   await fresh(patching);
   await expect(table.locator("tbody tr")).toHaveCount(4);
+  // What earlier heads tell the head that moves the name.
+  await page.locator("[data-test=act][data-act=paths]").click();
+  await fresh(page.getByTestId("composition"));
+  expect(await playground.number(page.getByTestId("baseline"), "data-value")).toBeCloseTo(1 / Math.sqrt(192), 4);
+  await fresh(page.getByTestId("paths"));
+  await expect(page.getByTestId("paths-table").locator("td[data-value]")).toHaveCount(18);
 });
 
 test("prompts of other lengths are refused with both numbers, and a sweep can be cancelled", async ({ playground, page }) => {

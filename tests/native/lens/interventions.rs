@@ -264,4 +264,11 @@ fn the_second_subject_decides_who_receives() {
     let (heads, _) = patched(&model, &stack, PatchSite::Heads, [&clean, &corrupted], asked);
     let most = heads.sheets[0].values.iter().copied().fold(0.0, f32::max);
     assert!(most > 0.1 * total, "the strongest head does {most} of {total}");
+    // Gradients put the heads into nearly the same order.
+    let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &gradients::wanted(PatchSite::Heads)).unwrap();
+    let (clean, corrupted) = (base(&clean), base(&corrupted));
+    let pair = [&clean, &corrupted];
+    let estimate = gradients::estimate(config, &loaded.weights, &stack, 0, pair, PatchSite::Heads, asked).unwrap();
+    let agreement = gradients::rank_correlation(&heads.sheets[0].values, &estimate);
+    assert!(agreement > 0.9, "ranks of estimated and exact patches correlate by {agreement}");
 }

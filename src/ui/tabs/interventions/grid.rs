@@ -127,8 +127,9 @@ fn words(grid: &Grid, sheet: &Sheet, at: usize) -> String {
     let (down, across) = (label(&grid.down.labels, at / columns), label(&grid.across.labels, at % columns));
     let name = if grid.across.name == "head" { format!("{down}{across}") } else { format!("{down} at {across}") };
     let value = sheet.values.get(at).copied().unwrap_or(f32::NAN);
-    let share =
-        sheet.total.filter(|total| total.abs() > 1e-6).map(|total| format!(", {:.0}% of all", 100.0 * value / total));
+    let share = sheet.total.filter(|total| total.abs() > 1e-6).map(|total| 100.0 * value / total);
+    // Rounds to nothing, which has no sign.
+    let share = share.map(|share| format!(", {:.0}% of all", if share.abs() < 0.5 { 0.0 } else { share }));
     let unit = if sheet.unit.is_empty() { String::new() } else { format!(" {}", sheet.unit) };
     format!("{name}: {}{unit}{}", signed(value, 3), share.unwrap_or_default())
 }
@@ -145,7 +146,11 @@ fn cells(
     let one = |row: usize, column: usize| {
         let at = row * across + column;
         let value = sheet.values.get(at).copied().unwrap_or(f32::NAN);
-        let decimals = if scaling.high < 0.995 { 2 } else { 1 };
+        let decimals = match scaling.high {
+            high if high < 0.0995 => 3,
+            high if high < 0.995 => 2,
+            _ => 1,
+        };
         // A zero says nothing, and most cells of a patch are zero.
         let text = if value == 0.0 || value.is_nan() { String::new() } else { signed(value, decimals) };
         let colour = (!text.is_empty()).then(|| palette.along(true, scaling.place(value)));

@@ -3,7 +3,7 @@
 
 use super::grid::{Drawn, Effects, of};
 use super::is_short;
-use crate::experiment::{Experiment, Instruments, Pane, PatchMetric, PatchSite, View};
+use crate::experiment::{Experiment, Head, Instruments, Pane, PatchMetric, PatchSite, View};
 use crate::lens::analysis;
 use crate::lens::finding::{Fact, Finding};
 use crate::ui::format::{fixed, signed};
@@ -53,7 +53,7 @@ pub fn Patch() -> impl IntoView {
         chosen: Callback::new(|_| false),
         choose: Callback::new(move |(layer, column)| {
             store.look(|view| match site.get_untracked() {
-                PatchSite::Heads => view.pin = crate::experiment::Head { layer, head: column },
+                PatchSite::Heads => view.pin = Head { layer, head: column },
                 _ => view.pin.layer = layer,
             });
         }),
@@ -128,7 +128,8 @@ pub fn Corrupted() -> impl IntoView {
                     prompt: clean.into(),
                     bos: true,
                     panes: vec![Pane::default()],
-                    view: View { tab: experiment.view.tab, ..View::default() },
+                    // The head that moves the name, which earlier heads tell what to move.
+                    view: View { tab: experiment.view.tab, pin: Head { layer: 3, head: 0 }, ..View::default() },
                     instruments,
                     ..experiment.clone()
                 };
