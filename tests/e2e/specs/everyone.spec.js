@@ -23,12 +23,27 @@ for (const theme of ["light", "dark"]) {
   test(`axe finds nothing, ${theme}`, async ({ playground, page }) => {
     await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
     await playground.open();
+    const clean = async (place) => {
+      const report = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]).analyze();
+      const found = report.violations.map((v) => `${place}: ${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
+      expect(found).toEqual([]);
+    };
     for (const tab of ["sinks", "roles", "paper"]) {
       await playground.tab(tab).click();
-      const report = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]).analyze();
-      const found = report.violations.map((v) => `${tab}: ${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
-      expect(found).toEqual([]);
+      await clean(tab);
     }
+    await page.getByTestId("model").click();
+    await clean("models");
+    await page.keyboard.press("Escape");
+    await page.getByTestId("add-prompt").click();
+    await page.getByTestId("prompt-b").fill("One day, a big boy found a ball.");
+    await expect(page.getByTestId("token-b").first()).toBeVisible();
+    await clean("two prompts");
+    await page.goto("learn");
+    await clean("learn");
+    await page.getByTestId("begin").first().click();
+    await playground.settled();
+    await clean("lesson");
   });
 }
 
@@ -38,6 +53,11 @@ for (const width of [1440, 1024, 390, 360]) {
     await playground.open();
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     expect(overflow).toBeLessThanOrEqual(0);
+    await page.getByTestId("model").click();
+    const dialog = page.getByTestId("models");
+    await expect(dialog).toBeVisible();
+    expect(await dialog.evaluate((each) => each.scrollWidth - each.clientWidth)).toBeLessThanOrEqual(0);
+    await page.keyboard.press("Escape");
     if (width < 940) {
       await page.getByTestId("show-b").click();
       await expect(playground.matrix("b")).toBeVisible();
