@@ -257,6 +257,7 @@ def main():
     parser.add_argument("--goldens", action="store_true", help="write tests/golden/outside instead")
     parser.add_argument("--out", default=str(ROOT / "tests/reliability/outside.json"))
     args = parser.parse_args()
+    torch.set_num_threads(1)
     if args.goldens:
         for name in GOLDENS:
             folder = ROOT / "tests/golden/outside" / name.replace(",", "").replace(" ", "-")
