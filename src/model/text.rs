@@ -243,7 +243,7 @@ impl Text {
     }
 
     /// The same for tokens that follow those whose keys and values are in `cache`, to which theirs are added.
-    pub fn advance(&self, tokens: Tensor<2, Int>, run: &Run<'_>, mut cache: Option<&mut KeyValues>) -> Tensor<3> {
+    pub fn advance(&self, tokens: Tensor<2, Int>, run: &Run<'_>, cache: Option<&mut KeyValues>) -> Tensor<3> {
         let [_, queries] = tokens.dims();
         let first = cache.as_ref().map_or(0, |cache| cache.tokens());
         let mut x = run.offer(0, Site::Embed, embedding(self.embed.val(), tokens)); // [B,Q,M]
@@ -251,7 +251,7 @@ impl Text {
             let rows = positions.val().narrow(0, first, queries).unsqueeze::<3>().expand(x.dims());
             x = x + run.offer(0, Site::PosEmbed, rows);
         }
-        let x = self.layers_from(0, x, first, run, cache.as_deref_mut());
+        let x = self.layers_from(0, x, first, run, cache);
         self.read(x, run)
     }
 

@@ -11,8 +11,11 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::io::Cursor;
 
-/// Bytes of each kind, and what reads them.
-pub fn sources() -> [(Vec<u8>, fn(&[u8])); 7] {
+/// Good bytes, and what reads them.
+type Source = (Vec<u8>, fn(&[u8]));
+
+/// One of each kind.
+pub fn sources() -> [Source; 7] {
     let experiment = serde_json::to_string(&Experiment::default()).unwrap();
     let message = format!(
         r#"{{"source":"attnscope","version":1,"id":7,"type":"state","payload":{{"experiment":{experiment}}}}}"#
