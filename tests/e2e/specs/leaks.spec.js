@@ -21,9 +21,11 @@ const go = (playground, page, hash) => playground.rerun(() => page.evaluate((has
 const bytes = (of) => of.evaluate(() => self.memories.reduce((sum, memory) => sum + memory.buffer.byteLength, 0));
 const mib = (count) => `${(count / 2 ** 20).toFixed(1)} MiB`;
 
-async function write(page, count) {
+// A text may end before it is as long as was wished.
+async function write(page) {
   await page.getByTestId("write-go").click();
-  await expect(page.getByTestId("written").first()).toHaveAttribute("data-count", String(count), { timeout: 120_000 });
+  await expect(page.getByTestId("written").first()).toHaveAttribute("data-count", /^[1-9]/, { timeout: 120_000 });
+  await expect(page.getByTestId("write")).toHaveAttribute("data-writing", "false", { timeout: 120_000 });
 }
 
 test(`${TIMES} models loaded, run, continued and left give back every buffer`, async ({ playground, page }) => {
@@ -35,7 +37,7 @@ test(`${TIMES} models loaded, run, continued and left give back every buffer`, a
   const seen = [];
   for (let time = 0; time < TIMES; time++) {
     if (time > 0) await go(playground, page, link(MODELS[time % 2], `once upon a time ${time}`));
-    await write(page, 8);
+    await write(page);
     seen.push({ live: await live(), worker: await bytes(worker(page)), page: await bytes(page) });
   }
   // The second round has made everything that is made once.
