@@ -27,7 +27,7 @@
 //! | [`gpu`] | linker, kernels, plans: the WGSL engine |
 //! | [`engine`] | one contract over both engines |
 //! | [`npz`] | arrays as files of numpy |
-//! | [`lens`] | sinks, head roles: what is computed from captures |
+//! | [`lens`] | sinks, head roles, lenses, interventions: what is computed from captures and edited passes |
 //! | [`train`] | the trainer of the shipped models |
 //! | [`api`] | commands and replies between page and worker |
 //! | `ui` | the page |
