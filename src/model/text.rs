@@ -355,7 +355,14 @@ impl Text {
     }
 
     /// x `[B,Q,M]` and what the feed-forward makes of the stream `read` `[B,Q,M]` → x `[B,Q,M]`.
-    fn feed_forward_onto(&self, block: &Block, read: Tensor<3>, x: Tensor<3>, layer: usize, run: &Run<'_>) -> Tensor<3> {
+    fn feed_forward_onto(
+        &self,
+        block: &Block,
+        read: Tensor<3>,
+        x: Tensor<3>,
+        layer: usize,
+        run: &Run<'_>,
+    ) -> Tensor<3> {
         let normal = run.offer(layer, Site::Ln2, block.ln2.apply(read));
         let mlp_out = self.feed_forward(block, normal, layer, run);
         let x = x + run.offer(layer, Site::MlpOut, mlp_out);

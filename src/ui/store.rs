@@ -10,11 +10,11 @@ pub mod continuing;
 pub(super) mod drive;
 mod history;
 
-use crate::api::LawReport;
+use super::models::library::Library;
 use crate::alignment::Alignment;
+use crate::api::LawReport;
 use crate::api::client::{Client, Trouble};
 use crate::catalogue::{self, Entry};
-use super::models::library::Library;
 use crate::experiment::{Experiment, Head, Pane, View};
 use crate::lens::roles::RoleReport;
 use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, Verification};

@@ -51,7 +51,7 @@ pub fn sources() -> [Source; 7] {
         }),
         (tokenizer.into(), |bytes| {
             if let Ok(tokenizer) = Tokenizer::from_hub_json("tokenizer.json", bytes) {
-                let ids = tokenizer.encode("ab ba <x> \u{0}é\u{202e}", false).unwrap_or_default();
+                let ids = tokenizer.encode("ab cb <x> \u{0}é\u{202e}", false).unwrap_or_default();
                 assert!(ids.iter().all(|id| *id <= tokenizer.largest_id()), "{ids:?}");
                 drop(tokenizer.decode(&ids));
                 (0..6).for_each(|id| drop(tokenizer.token_text(id)));
