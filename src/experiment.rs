@@ -172,6 +172,11 @@ macro_rules! words {
             /// What it is, for tooltips.
             pub fn help(self) -> &'static str { match self { $(Self::$variant => concat!($($help),+).trim_ascii()),* } }
         }
+        impl $crate::experiment::Word for $name {
+            const ALL: &'static [Self] = Self::ALL;
+            fn word(self) -> &'static str { self.word() }
+            fn help(self) -> &'static str { self.help() }
+        }
         impl Default for $name {
             /// The first one.
             fn default() -> Self { Self::ALL[0] }
@@ -189,6 +194,16 @@ macro_rules! words {
 }
 
 pub(crate) use words;
+
+/// A choice among a few words, as [`words!`] makes them, for code that is the same for all of them.
+pub trait Word: Copy + PartialEq + Send + Sync + 'static {
+    /// Every variant.
+    const ALL: &'static [Self];
+    /// The word in links and files.
+    fn word(self) -> &'static str;
+    /// What it is, for tooltips.
+    fn help(self) -> &'static str;
+}
 
 pub use instruments::{Act, Effect, Instruments, LensLayout, LensNorm, PatchMetric, PatchSite, Removal, Through};
 

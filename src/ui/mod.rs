@@ -17,6 +17,8 @@
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
 //! | [`embed`] | the page as a figure in a frame |
 //! | [`export`] | figures, numbers and snippets to take away |
+//! | [`segment`] | a choice among a few words |
+//! | [`trust`] | every part of the self-check, and the button that verifies the run |
 //! | [`notices`] | trouble, notices, and what a screen reader is told |
 //! | [`offline`] | what keeps the page on this device |
 //! | [`overlay`], [`icons`], [`theme`], [`format`] | sheets and dialogs, icons, light and dark, numbers as people read them |
@@ -43,6 +45,7 @@ pub mod papers;
 pub mod prompt;
 pub mod route;
 pub mod scatter;
+mod segment;
 pub mod stack;
 pub mod stage;
 pub mod store;

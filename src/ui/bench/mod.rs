@@ -24,7 +24,10 @@ pub fn BenchPage() -> impl IntoView {
     theme::follow_system(dark);
     document().set_title("attnscope: bench");
     let (bench, axes) = (Bench::new(), Axes::new());
-    let begin = move || if bench.is_long() { "Measure at 2,048 tokens" } else { "Measure" };
+    let begin = move || match bench.is_long() {
+        true => format!("Measure at {}", length_name(LONG)),
+        false => "Measure".into(),
+    };
     view! {
         <a class="skip" href="#main">"Skip to content"</a>
         <PlainBar dark/>
@@ -43,7 +46,7 @@ pub fn BenchPage() -> impl IntoView {
                     <button
                         type="button" class="btn primary" data-test="bench-go"
                         on:click=move |_| if bench.runs() { bench.state.set(State::Rest) } else { bench.start() }
-                    >{move || if bench.runs() { "Stop" } else { begin() }}</button>
+                    >{move || if bench.runs() { "Stop".into() } else { begin() }}</button>
                     <Copy bench/>
                 </div>
             </div>
@@ -54,6 +57,11 @@ pub fn BenchPage() -> impl IntoView {
         </main>
         <footer class="foot"><span class="grow">"attnscope "{env!("CARGO_PKG_VERSION")}</span><Nav/></footer>
     }
+}
+
+/// `2048 tokens`.
+fn length_name(at: usize) -> String {
+    format!("{} tokens", LENGTHS[at])
 }
 
 /// How far it has come, on what, and what that can do at most.
@@ -91,9 +99,10 @@ fn Status(bench: Bench) -> impl IntoView {
         };
         bench.is_long().then(|| {
             format!(
-                "2,048 tokens are more than the model was trained for: the story is read over and over with the same \
+                "{} are more than the model was trained for: the story is read over and over with the same \
                  weights, so that time and memory are real, and Δ loss stays that of the longest length measured before. \
-                 It takes {took}."
+                 It takes {took}.",
+                length_name(LONG)
             )
         })
     };
@@ -111,12 +120,11 @@ fn Status(bench: Bench) -> impl IntoView {
 #[component]
 fn Choices(bench: Bench, axes: Axes) -> impl IntoView {
     let length = move |at: usize| {
-        let name = if at == LONG { "2,048 tokens".to_string() } else { format!("{} tokens", LENGTHS[at]) };
         view! {
             <button
                 type="button" data-test="bench-length" aria-pressed=move || (bench.length.get() == at).to_string()
                 on:click=move |_| bench.length.set(at)
-            >{name}</button>
+            >{length_name(at)}</button>
         }
     };
     let price =

@@ -7,6 +7,7 @@ mod paths;
 mod remove;
 
 use crate::experiment::Act;
+use crate::ui::segment::segment;
 use crate::ui::store::Store;
 use leptos::prelude::*;
 use patch::Patch;
@@ -18,25 +19,14 @@ use remove::Remove;
 pub fn InterventionsTab() -> impl IntoView {
     let store = Store::here();
     let act = Memo::new(move |_| store.experiment.with(|experiment| experiment.instruments.act));
-    let button = move |choice: &'static Act| {
-        let word = match choice {
-            Act::Remove => "Take heads out",
-            Act::Patch => "Patch a prompt",
-            Act::Paths => "Head to head",
-        };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="act" data-act=choice.word()
-                aria-pressed=move || (act.get() == *choice).to_string()
-                on:click=move |_| store.edit(|experiment| experiment.instruments.act = *choice)
-            >
-                {word}
-            </button>
-        }
+    let name = |act| match act {
+        Act::Remove => "Take heads out",
+        Act::Patch => "Patch a prompt",
+        Act::Paths => "Head to head",
     };
     view! {
         <div class="stack" data-test="interventions">
-            <div class="seg" role="group" aria-label="Intervention">{Act::ALL.iter().map(button).collect_view()}</div>
+            {segment("act", "Intervention", name, |set| set.act, |set, act| set.act = act)}
             {move || match act.get() {
                 Act::Remove => view! { <Remove/> }.into_any(),
                 Act::Patch => view! { <Patch/> }.into_any(),

@@ -9,6 +9,7 @@ use super::wall_pane;
 use crate::experiment::{LensLayout, LensNorm};
 use crate::lens::analysis;
 use crate::lens::finding::{Finding, Found, LogitLens, Reading};
+use crate::ui::segment::segment;
 use crate::ui::stage::colour::{Palette, Scaling};
 use crate::ui::stage::scene::{palette, pane_letter};
 use crate::ui::store::Store;
@@ -102,39 +103,19 @@ fn depth_name(depth: usize, depths: usize) -> String {
 /// Layout and norm.
 #[component]
 fn Settings() -> impl IntoView {
-    let store = Store::here();
-    let layout = move |choice: &'static LensLayout| {
-        let word = match choice {
-            LensLayout::Positions => "Tokens down",
-            LensLayout::Layers => "Layers down",
-            LensLayout::Compact => "One token, all panes",
-        };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="lens-layout" data-layout=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.layout == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.layout = *choice)
-            >
-                {word}
-            </button>
-        }
+    let layout = |layout| match layout {
+        LensLayout::Positions => "Tokens down",
+        LensLayout::Layers => "Layers down",
+        LensLayout::Compact => "One token, all panes",
     };
-    let norm = move |choice: &'static LensNorm| {
-        let word = if *choice == LensNorm::Final { "Final norm" } else { "No norm" };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="lens-norm" data-norm=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.norm == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.norm = *choice)
-            >
-                {word}
-            </button>
-        }
+    let norm = |norm| match norm {
+        LensNorm::Final => "Final norm",
+        LensNorm::None => "No norm",
     };
     view! {
         <div class="row wrap">
-            <div class="seg" role="group" aria-label="Layout of the lens">{LensLayout::ALL.iter().map(layout).collect_view()}</div>
-            <div class="seg" role="group" aria-label="Norm of the lens">{LensNorm::ALL.iter().map(norm).collect_view()}</div>
+            {segment("lens-layout", "Layout of the lens", layout, |set| set.layout, |set, layout| set.layout = layout)}
+            {segment("lens-norm", "Norm of the lens", norm, |set| set.norm, |set, norm| set.norm = norm)}
         </div>
     }
 }

@@ -13,7 +13,7 @@ test("a click takes a head out, the result stands beside the whole model, and th
   const sweep = page.getByTestId("sweep-table");
   await expect(sweep.locator("td[data-value]")).toHaveCount(36, { timeout: 90_000 });
   const cell = sweep.locator("td[data-row='1'][data-column='5']");
-  await page.locator("[data-test=effect][data-effect=log_prob]").click();
+  await page.locator("[data-test=effect][data-word=log_prob]").click();
   await expect(cell).toHaveAttribute("data-value", /./);
   const alone = await playground.number(cell, "data-value");
   await cell.click();
@@ -27,7 +27,7 @@ test("a click takes a head out, the result stands beside the whole model, and th
   // Another way to take it out is another number, without a new run of the panes.
   const run = await playground.work.getAttribute("data-run");
   const before = await numbers.getAttribute("data-log-prob");
-  await page.locator("[data-test=how][data-how=zero]").click();
+  await page.locator("[data-test=how][data-word=zero]").click();
   await expect(numbers).not.toHaveAttribute("data-log-prob", before);
   expect(await playground.work.getAttribute("data-run")).toBe(run);
   await page.reload();
@@ -42,7 +42,7 @@ test("a click takes a head out, the result stands beside the whole model, and th
 test("patching: an example in one click, everything at once restores the clean answer, CSV", async ({ playground, page }) => {
   await playground.open();
   await playground.tab("interventions").click();
-  await page.locator("[data-test=act][data-act=patch]").click();
+  await page.locator("[data-test=act][data-word=patch]").click();
   await page.getByTestId("patch-example").first().click();
   await expect(playground.engine).toHaveAttribute("data-state", "ready", { timeout: 90_000 });
   const patching = page.getByTestId("patching");
@@ -58,11 +58,11 @@ test("patching: an example in one click, everything at once restores the clean a
   expect(playground.hash()).toContain("corrupted=");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("grid-csv").click()]);
   expect(download.suggestedFilename()).toMatch(/\.csv$/);
-  await page.locator("[data-test=site][data-site=heads]").click();
+  await page.locator("[data-test=site][data-word=heads]").click();
   await fresh(patching);
   await expect(table.locator("tbody tr")).toHaveCount(4);
   // What earlier heads tell the head that moves the name.
-  await page.locator("[data-test=act][data-act=paths]").click();
+  await page.locator("[data-test=act][data-word=paths]").click();
   await fresh(page.getByTestId("composition"));
   expect(await playground.number(page.getByTestId("baseline"), "data-value")).toBeCloseTo(1 / Math.sqrt(192), 4);
   await fresh(page.getByTestId("paths"));
@@ -72,11 +72,11 @@ test("patching: an example in one click, everything at once restores the clean a
 test("prompts of other lengths are refused with both numbers, and a sweep can be cancelled", async ({ playground, page }) => {
   await playground.open();
   await playground.tab("interventions").click();
-  await page.locator("[data-test=act][data-act=patch]").click();
+  await page.locator("[data-test=act][data-word=patch]").click();
   await page.getByTestId("corrupted").fill("One day");
   await page.getByTestId("corrupted").blur();
   await expect(page.getByTestId("trouble")).toContainText("as many tokens as the prompt");
-  await page.locator("[data-test=act][data-act=remove]").click();
+  await page.locator("[data-test=act][data-word=remove]").click();
   await playground.type("the cat sat on the mat and the dog ran. ".repeat(20));
   await page.getByTestId("again").click();
   await page.getByTestId("stop").click();

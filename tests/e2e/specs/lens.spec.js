@@ -34,10 +34,10 @@ test("a cell pins its token, the norm and the layout stay in the link, and a hea
   await ready(lens);
   await expect(page.getByTestId("lens-verdict")).not.toHaveText(before);
   await expect(page.getByTestId("asked")).toHaveAttribute("data-query", "5");
-  await page.locator("[data-test=lens-layout][data-layout=layers]").click();
+  await page.locator("[data-test=lens-layout][data-word=layers]").click();
   const layers = page.getByTestId("lens-table").locator("tbody tr");
   await expect(layers).toHaveCount(7);
-  await page.locator("[data-test=lens-norm][data-norm=none]").click();
+  await page.locator("[data-test=lens-norm][data-word=none]").click();
   await ready(lens);
   expect(playground.hash()).toContain("norm=none");
   expect(playground.hash()).toContain("lens=layers");
@@ -49,11 +49,11 @@ test("a cell pins its token, the norm and the layout stay in the link, and a hea
   await page.getByTestId("answer").selectOption({ index: 2 });
   await expect(page.getByTestId("parts-sum")).not.toHaveAttribute("data-logit", String(logit));
   // One row per pane.
-  await page.locator("[data-test=lens-layout][data-layout=compact]").click();
+  await page.locator("[data-test=lens-layout][data-word=compact]").click();
   await expect(page.getByTestId("lens-table").locator("tbody tr")).toHaveCount(2, { timeout: 60_000 });
   await page.reload();
   await playground.settled();
-  await expect(page.locator("[data-test=lens-norm][data-norm=none]")).toHaveAttribute("aria-pressed", "true");
+  await expect(page.locator("[data-test=lens-norm][data-word=none]")).toHaveAttribute("aria-pressed", "true");
 });
 
 test("the lens is read from the keyboard", async ({ playground, page }) => {

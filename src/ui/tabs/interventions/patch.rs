@@ -7,6 +7,7 @@ use crate::experiment::{Experiment, Head, Instruments, Pane, PatchMetric, PatchS
 use crate::lens::analysis;
 use crate::lens::finding::{Fact, Finding};
 use crate::ui::format::{fixed, signed};
+use crate::ui::segment::segment;
 use crate::ui::store::Store;
 use crate::ui::tabs::asked::{AskedFor, Progress, name, place};
 use crate::ui::tabs::wall_pane;
@@ -173,27 +174,15 @@ fn sentence(finding: &Finding, set: &Instruments) -> Option<String> {
 /// What is patched, and the number it is judged by.
 #[component]
 fn Settings() -> impl IntoView {
-    let store = Store::here();
-    let site = move |choice: &'static PatchSite| {
-        let word = match choice {
-            PatchSite::ResidPre => "Residual",
-            PatchSite::AttnOut => "Attention",
-            PatchSite::MlpOut => "Feed-forward",
-            PatchSite::Heads => "Heads",
-        };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="site" data-site=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.site == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.site = *choice)
-            >
-                {word}
-            </button>
-        }
+    let name = |site| match site {
+        PatchSite::ResidPre => "Residual",
+        PatchSite::AttnOut => "Attention",
+        PatchSite::MlpOut => "Feed-forward",
+        PatchSite::Heads => "Heads",
     };
     view! {
         <div class="row wrap">
-            <div class="seg" role="group" aria-label="What is patched">{PatchSite::ALL.iter().map(site).collect_view()}</div>
+            {segment("site", "What is patched", name, |set| set.site, |set, site| set.site = site)}
             <Metrics/>
         </div>
     }
@@ -202,22 +191,10 @@ fn Settings() -> impl IntoView {
 /// By which number a patch is judged.
 #[component]
 pub fn Metrics() -> impl IntoView {
-    let store = Store::here();
-    let metric = move |choice: &'static PatchMetric| {
-        let word = match choice {
-            PatchMetric::LogitDifference => "Logit difference",
-            PatchMetric::LogProb => "log P",
-            PatchMetric::Divergence => "KL",
-        };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="by" data-by=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.by == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.by = *choice)
-            >
-                {word}
-            </button>
-        }
+    let name = |metric| match metric {
+        PatchMetric::LogitDifference => "Logit difference",
+        PatchMetric::LogProb => "log P",
+        PatchMetric::Divergence => "KL",
     };
-    view! { <div class="seg" role="group" aria-label="Judged by">{PatchMetric::ALL.iter().map(metric).collect_view()}</div> }
+    segment("by", "Judged by", name, |set| set.by, |set, by| set.by = by)
 }

@@ -5,6 +5,7 @@ use super::patch::{Corrupted, Metrics};
 use crate::experiment::{Head, Through};
 use crate::lens::analysis;
 use crate::ui::format::fixed;
+use crate::ui::segment::segment;
 use crate::ui::stage::scene::within;
 use crate::ui::store::Store;
 use crate::ui::tabs::asked::{AskedFor, Progress};
@@ -57,21 +58,10 @@ pub fn Paths() -> impl IntoView {
             format!("{} stands in the first layer and reads no head; pin one of a later layer on the wall.", pin.get())
         }
     };
-    let through = move |choice: &'static Through| {
-        view! {
-            <button
-                type="button" title=choice.help() data-test="through" data-through=choice.word()
-                aria-pressed=move || set.with(|set| set.through == *choice).to_string()
-                on:click=move |_| store.edit(|experiment| experiment.instruments.through = *choice)
-            >
-                {through_name(*choice)}
-            </button>
-        }
-    };
     let source = |id: &str| analysis::by_id(id).map(|analysis| analysis.source).unwrap_or_default();
     view! {
         <p class="verdict" data-test="paths-verdict">{verdict}</p>
-        <div class="seg" role="group" aria-label="What of the head reads">{Through::ALL.iter().map(through).collect_view()}</div>
+        {segment("through", "What of the head reads", through_name, |set| set.through, |set, through| set.through = through)}
         <div class="stack" hidden=move || !reads()>
             <figure
                 class:waiting=move || composed.with(|answered| !answered.fresh)

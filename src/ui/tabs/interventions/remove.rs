@@ -7,6 +7,7 @@ use crate::lens::analysis;
 use crate::lens::finding::{Ablated, Finding, Found};
 use crate::outcome::{Candidate, Token};
 use crate::ui::format::{fixed, four, millis, plain, signed};
+use crate::ui::segment::segment;
 use crate::ui::stage::scene::pane_letter;
 use crate::ui::store::Store;
 use crate::ui::tabs::asked::{AskedFor, Progress, name};
@@ -183,38 +184,15 @@ fn result(finding: &Finding, found: &Ablated) -> impl IntoView + use<> {
 /// How heads are taken out, and by which number each is judged.
 #[component]
 fn Settings() -> impl IntoView {
-    let store = Store::here();
-    let how = move |choice: &'static Removal| {
-        view! {
-            <button
-                type="button" title=choice.help() data-test="how" data-how=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.how == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.how = *choice)
-            >
-                {choice.word()}
-            </button>
-        }
-    };
-    let effect = move |choice: &'static By| {
-        let word = match choice {
-            By::Loss => "Δ loss",
-            By::Divergence => "KL",
-            By::LogProb => "Δ log P",
-        };
-        view! {
-            <button
-                type="button" title=choice.help() data-test="effect" data-effect=choice.word()
-                aria-pressed=move || store.experiment.with(|e| e.instruments.effect == *choice).to_string()
-                on:click=move |_| store.edit(|e| e.instruments.effect = *choice)
-            >
-                {word}
-            </button>
-        }
+    let effect = |effect| match effect {
+        By::Loss => "Δ loss",
+        By::Divergence => "KL",
+        By::LogProb => "Δ log P",
     };
     view! {
         <div class="row wrap">
-            <div class="seg" role="group" aria-label="What stands in a head’s place">{Removal::ALL.iter().map(how).collect_view()}</div>
-            <div class="seg" role="group" aria-label="Number of each head">{By::ALL.iter().map(effect).collect_view()}</div>
+            {segment("how", "What stands in a head’s place", Removal::word, |set| set.how, |set, how| set.how = how)}
+            {segment("effect", "Number of each head", effect, |set| set.effect, |set, effect| set.effect = effect)}
         </div>
     }
 }
