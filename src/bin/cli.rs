@@ -10,17 +10,12 @@ mod cli {
     pub mod check;
     pub mod circuits;
     pub mod generate;
+    pub mod given;
     pub mod mechanisms;
     pub mod npz;
     pub mod print;
     pub mod run;
     pub mod score;
-    pub mod stack;
-
-    /// A text file.
-    pub fn read_text(file: &std::path::Path) -> attnscope::Result<String> {
-        std::fs::read_to_string(file).map_err(|problem| attnscope::Error::file(file.display().to_string(), problem))
-    }
 }
 
 use attnscope::{Error, Result};

@@ -244,7 +244,9 @@ fn a_text_is_scored_against_softmax_on_the_same_windows() {
     let file = scratch("score.txt");
     std::fs::write(&file, format!("{0}\n<|endoftext|>\n{0}", include_str!("../../www/held-out.txt"))).unwrap();
     let file = file.to_str().unwrap();
-    let stacks = ["--stack", "streaming_window(sinks:0,window:4)", "--stack", "softmax"];
+    let window = "streaming_window(sinks:0,window:4)";
+    let both = format!("{window},alibi(strength:4)");
+    let stacks = ["--stack", window, "--stack", "softmax", "--stack", &both];
     let came = answer(
         &[&["score", file, "--tokens", "64", "--windows", "6", "--engine", "cpu", "--json"], &stacks[..]].concat(),
     );
@@ -253,6 +255,12 @@ fn a_text_is_scored_against_softmax_on_the_same_windows() {
     assert_eq!((row(0, "delta"), row(2, "delta"), row(2, "plus_minus")), (0.0, 0.0, 0.0));
     // A sight of four tokens costs much more than chance makes of six windows.
     assert!(row(1, "delta") > row(1, "plus_minus") && (row(1, "loss") - row(0, "loss") - row(1, "delta")).abs() < 1e-6);
+    assert!((row(3, "loss") - row(1, "loss")).abs() > 1e-3, "the second chip of a stack does something");
+    // What a link would leave out with a notice is an error here.
+    for command in [&["score", file][..], &["generate", "--model", "stories-3m", "--prompt", "a"]] {
+        let (sentence, _) = refusal(&[command, &["--engine", "cpu", "--stack", "streaming_window(wnidow:3)"]].concat());
+        assert!(sentence.contains("wnidow"), "{sentence}");
+    }
     let (sentence, code) = refusal(&["score", file, "--engine", "cpu", "--stack", "nosuch"]);
     assert!(sentence.contains("nosuch") && code == "unknown", "{code}: {sentence}");
     let (sentence, _) = refusal(&["score", file, "--engine", "cpu", "--tokens", "100000"]);

@@ -52,8 +52,7 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
         }
         false
     };
-    let finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
-    let mut finding = finding;
+    let mut finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
     if args.estimate {
         estimate(&mut engine, &experiment, pane, &mut finding)?;
     }

@@ -1,10 +1,8 @@
 //! `attnscope bench`: what every variant costs and is worth, as the page's bench has it.
 
-use super::print;
-use super::stack;
+use super::{given, print};
 use attnscope::Result;
 use attnscope::engine::{Choice, Engine};
-use attnscope::experiment::Chip;
 use attnscope::mechanism;
 use attnscope::outcome::{EngineFacts, Quote};
 use attnscope::papers::STORY;
@@ -32,7 +30,7 @@ pub struct Args {
     finder: String,
     #[arg(long, default_value_t = 24)]
     passages: usize,
-    /// One variant as in a link, such as `streaming_window(window:32)+alibi`; may be given several times. Without it every
+    /// One variant as in a link, such as `streaming_window(window:32),alibi`; may be given several times. Without it every
     /// mechanism at its defaults. Softmax always comes first.
     #[arg(long)]
     stack: Vec<String>,
@@ -57,14 +55,11 @@ struct Variant {
 
 /// Prints the report.
 pub fn command(args: &Args, json: bool) -> Result<()> {
-    let text = args.text.as_ref().map_or_else(|| Ok(STORY.into()), |file| super::read_text(file))?;
-    let variants: Vec<(String, Vec<Chip>)> = if args.stack.is_empty() {
-        let others = mechanism::ALL.iter().map(|mechanism| mechanism.id).filter(|id| *id != "softmax");
-        std::iter::once("softmax").chain(others).map(|id| (id.into(), vec![Chip::new(id)])).collect()
-    } else {
-        let one = |name: &String| Ok((name.clone(), stack::read(name)?));
-        std::iter::once(Ok(("softmax".into(), Vec::new()))).chain(args.stack.iter().map(one)).collect::<Result<_>>()?
-    };
+    let text = args.text.as_deref().map_or_else(|| Ok(STORY.into()), given::text)?;
+    let everything =
+        || mechanism::ALL.iter().map(|mechanism| mechanism.id.into()).filter(|id: &String| id != "softmax");
+    let stacks = if args.stack.is_empty() { everything().collect() } else { args.stack.clone() };
+    let variants = given::variants(&stacks)?;
     let mut engine = pollster::block_on(Engine::open(&args.model, args.engine))?;
     // The first pass of an engine is slower than all others.
     pollster::block_on(engine.quote(&[], &text, args.tokens.first().copied().unwrap_or(2), 1))?;

@@ -1,8 +1,7 @@
 //! `attnscope generate`: a continuation.
 
-use super::print;
+use super::{given, print};
 use attnscope::engine::{Choice, End, Engine};
-use attnscope::experiment::link;
 use attnscope::mechanism::Stack;
 use attnscope::model::sample::Sampling;
 use attnscope::model::{Files, load};
@@ -61,8 +60,7 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
 }
 
 async fn run(args: &Args, json: bool) -> Result<()> {
-    let panes = link::read(&format!("a={}", args.stack))?.experiment.panes;
-    let stack = Stack::new("a", panes.first().map_or(&[][..], |pane| &pane.stack))?;
+    let stack = Stack::new("a", &given::stack(&args.stack)?)?;
     let mut engine = args.open().await?;
     let prompt = engine.tokenizer().encode(&args.prompt, !args.no_bos)?;
     if prompt.is_empty() {

@@ -1,8 +1,8 @@
 //! `attnscope score`: the loss of a text under one or several stacks, with what chance may have done to the difference.
 
-use super::{print, stack};
+use super::{given, print};
 use attnscope::engine::{Choice, Engine};
-use attnscope::experiment::Chip;
+use attnscope::train::corpus;
 use attnscope::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use std::path::PathBuf;
 /// What `score` can be told.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A UTF-8 text file. Documents are cut out between lines that hold nothing but `<|endoftext|>`, where there are any.
+    /// A UTF-8 text file; `<|endoftext|>` stands between documents, where there are several.
     text: PathBuf,
     /// A folder, or the id of a shipped model.
     #[arg(long, default_value = "stories-3m")]
     model: String,
-    /// One variant as in a link, such as `streaming_window(window:32)+alibi`; may be given several times. Softmax always
+    /// One variant as in a link, such as `streaming_window(window:32),alibi`; may be given several times. Softmax always
     /// comes first.
     #[arg(long)]
     stack: Vec<String>,
@@ -52,16 +52,12 @@ struct Score {
 
 /// Prints the scores.
 pub fn command(args: &Args, json: bool) -> Result<()> {
-    let text = super::read_text(&args.text)?;
-    let named = |name: &String| Ok((name.clone(), stack::read(name)?));
-    let stacks: Vec<(String, Vec<Chip>)> = std::iter::once(Ok(("softmax".into(), Vec::new())))
-        .chain(args.stack.iter().map(named))
-        .collect::<Result<_>>()?;
+    let (text, variants) = (given::text(&args.text)?, given::variants(&args.stack)?);
     let mut engine = pollster::block_on(Engine::open(&args.model, args.engine))?;
     let windows = windows(&engine, &text, args)?;
     let mut plain = Vec::new();
     let mut scores = Vec::new();
-    for (stack, chips) in stacks {
+    for (stack, chips) in variants {
         let losses = pollster::block_on(engine.losses(&chips, &windows))?;
         if plain.is_empty() {
             plain.clone_from(&losses);
@@ -88,8 +84,8 @@ fn windows(engine: &Engine, text: &str, args: &Args) -> Result<Vec<Vec<u32>>> {
     let bos = engine.tokenizer().bos();
     let room = args.tokens - usize::from(bos.is_some());
     let mut all = Vec::new();
-    for document in text.split("<|endoftext|>") {
-        let tokens = engine.tokenizer().encode(document.trim(), false)?;
+    for document in corpus::documents(text) {
+        let tokens = engine.tokenizer().encode(&document, false)?;
         let full = tokens.chunks_exact(room.max(1));
         all.extend(full.map(|window| bos.iter().chain(window).copied().collect::<Vec<u32>>()));
     }

@@ -119,14 +119,13 @@ pub fn test(place: &Place, only: Option<&str>) -> Result {
 pub fn reliability(place: &Place, soak: Option<&str>) -> Result {
     let pieces: Vec<Piece> = [Kind::Native, Kind::EndToEnd].iter().flat_map(|kind| kind.needs()).copied().collect();
     setup::ensure(place, &pieces)?;
-    let chosen = choose(Some("hostile,fresh")).or_else(|_| choose(Some("fresh")))?;
+    let chosen = choose(Some("hostile,fresh"))?;
     let runner = Runner { place, shared: shared_folder(place), native: native_tests(place, &chosen)? };
     let mut variables = vec![("ATTNSCOPE_RELIABILITY", "write")];
     variables.extend(soak.map(|seconds| ("ATTNSCOPE_SOAK_SECONDS", seconds)));
     let mut table = vec![("e2e", runner.browser(&["faults", "leaks", "soak"], &variables)?)];
-    for (name, kind) in chosen {
+    for (name, _) in chosen {
         let bless: &[(&str, &str)] = if name == "fresh" { &[("ATTNSCOPE_BLESS", "1")] } else { &variables };
-        let Kind::Native = kind else { continue };
         table.push((name, runner.native(name, bless)?));
     }
     report(&table)
