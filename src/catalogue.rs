@@ -118,8 +118,20 @@ pub struct Entry {
     pub neutral: Option<Neutral>,
     /// Whether it has a GPU twin.
     pub has_wgsl: bool,
+    /// What it draws of a pass.
+    #[serde(default)]
+    pub exhibits: Vec<Drawing>,
     /// Its page, in Markdown.
     pub page: String,
+}
+
+/// A drawing that a mechanism offers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drawing {
+    /// Its name.
+    pub name: String,
+    /// Whether it takes many passes, and so waits to be asked for.
+    pub slow: bool,
 }
 
 /// A setting at which a mechanism is exactly another one.

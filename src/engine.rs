@@ -13,6 +13,7 @@
 mod analyse;
 mod ceiling;
 mod check;
+mod exhibits;
 pub mod fixture;
 mod generate;
 mod measure;

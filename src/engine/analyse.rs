@@ -48,14 +48,14 @@ pub(super) struct Bench {
 }
 
 /// One pane's side of a question.
-struct Question<'a> {
-    set: &'a Instruments,
-    pane: &'static str,
-    stack: Stack,
-    seed: u64,
-    tokens: Vec<u32>,
-    query: usize,
-    pin: Head,
+pub(super) struct Question<'a> {
+    pub set: &'a Instruments,
+    pub pane: &'static str,
+    pub stack: Stack,
+    pub seed: u64,
+    pub tokens: Vec<u32>,
+    pub query: usize,
+    pub pin: Head,
 }
 
 impl Engine {
@@ -100,6 +100,8 @@ impl Engine {
             "patching" => self.patching(&question, experiment.bos, &mut step).await?,
             "paths" => self.paths(&question, experiment.bos, &mut step).await?,
             "composition" => self.composition(&question)?,
+            "exhibits" => self.exhibits(&question, &experiment.view.paper)?,
+            "exhibits_slow" => self.slow_exhibits(&question, &experiment.view.paper, &mut step).await?,
             _ => return Err(Error::Internal(format!("{} has no answer", analysis.id))),
         };
         Ok(self.finding(analysis, &question.tokens, asked, found, start))
@@ -119,7 +121,7 @@ impl Engine {
     }
 
     /// The pass of these tokens under a stack, kept from earlier where it is.
-    fn base(&mut self, question: &Question<'_>, tokens: &[u32], sites: &[Site]) -> Result<Arc<Base>> {
+    pub(super) fn base(&mut self, question: &Question<'_>, tokens: &[u32], sites: &[Site]) -> Result<Arc<Base>> {
         let key = Key::new(tokens, question.seed, &question.stack);
         let fits = |kept: &Kept| kept.key == key && sites.iter().all(|site| kept.sites.contains(site));
         if let Some(at) = self.bench.kept.iter().position(fits) {
@@ -144,7 +146,7 @@ impl Engine {
     }
 
     /// The explained token: the chosen one, else the likeliest.
-    fn asked(&self, question: &Question<'_>, base: &Base) -> Result<Asked> {
+    pub(super) fn asked(&self, question: &Question<'_>, base: &Base) -> Result<Asked> {
         let likeliest = best(base.log_probabilities.at(question.query), None);
         let asked = Asked {
             query: question.query,

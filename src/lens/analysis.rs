@@ -105,6 +105,26 @@ pub const ALL: &[Analysis] = &[
         reads: |_| Instruments::default(),
         of_pinned: true,
     },
+    Analysis {
+        id: "exhibits",
+        name: "Drawings",
+        help: "What the mechanisms of a pane draw of their pass; of the one chosen on the paper tab, where one is chosen.",
+        source: "the playground section of each paper’s specification",
+        view: View::Exhibits,
+        many_passes: false,
+        reads: |_| Instruments::default(),
+        of_pinned: true,
+    },
+    Analysis {
+        id: "exhibits_slow",
+        name: "Drawings of many passes",
+        help: "The same for drawings that compare settings of a mechanism by passes of their own.",
+        source: "the playground section of each paper’s specification",
+        view: View::Exhibits,
+        many_passes: true,
+        reads: |_| Instruments::default(),
+        of_pinned: true,
+    },
 ];
 
 /// The instrument with this id.

@@ -1,5 +1,6 @@
 //! What instruments find, as plain data: the worker computes it, the page draws it, the command line prints it.
 
+use super::exhibit::Exhibits;
 use crate::experiment::{Head, Removal};
 use crate::outcome::{Candidate, Token};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub enum Found {
     Ablated(Ablated),
     /// Numbers in rows and columns.
     Grid(Grid),
+    /// Drawings of a mechanism.
+    Exhibits(Exhibits),
 }
 
 impl Found {
@@ -62,6 +65,7 @@ impl Found {
             Found::Parts(_) => View::Parts,
             Found::Ablated(_) => View::Ablated,
             Found::Grid(_) => View::Grid,
+            Found::Exhibits(_) => View::Exhibits,
         }
     }
 }
@@ -78,6 +82,8 @@ pub enum View {
     Ablated,
     /// A heat map.
     Grid,
+    /// Drawings, each in a way of its own.
+    Exhibits,
 }
 
 /// The logit lens over one prompt.
@@ -180,6 +186,9 @@ pub struct Ablated {
     /// ([`Candidate::probability_a`]).
     pub next: Vec<Candidate>,
 }
+
+/// Id of the sheet of a patching grid that holds the estimates by slopes.
+pub const ESTIMATE: &str = "estimate";
 
 /// Numbers in rows and columns, in one or several sheets over the same cells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

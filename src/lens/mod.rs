@@ -17,6 +17,7 @@ pub mod causal;
 pub mod composition;
 #[cfg(feature = "model")]
 pub mod copying;
+pub mod exhibit;
 pub mod finding;
 #[cfg(feature = "train")]
 pub mod gradients;

@@ -90,4 +90,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/alibi.wgsl")),
     source: include_str!("alibi.rs"),
     plug: Plug::score_mod::<Alibi>(),
+    exhibits: &[],
 };

@@ -246,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/attention_calibration.wgsl")),
     source: include_str!("attention_calibration.rs"),
     plug: Plug::pattern_mod::<AttentionCalibration>(),
+    exhibits: &[],
 };

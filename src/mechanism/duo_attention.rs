@@ -77,6 +77,7 @@ crate::params! {
 
 const RETRIEVAL: u32 = choice::<DuoAttentionParams>("gates", "retrieval");
 const PROFILE: u32 = choice::<DuoAttentionParams>("gates", "profile");
+pub(super) const RANDOM: u32 = choice::<DuoAttentionParams>("gates", "random");
 
 struct DuoAttention;
 
@@ -142,4 +143,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/duo_attention.wgsl")),
     source: include_str!("duo_attention.rs"),
     plug: Plug::mask_mod::<DuoAttention>(),
+    exhibits: super::exhibits::duo_attention::ALL,
 };

@@ -39,7 +39,6 @@
 //! A pattern is taken over with the weight of a slot. Under a mask that differs by layer an echo sees what its leader sees.
 //!
 //! ## Source
-//!
 //! Rajabzadeh, Jafari, Sharma, Jami, Kwon, Ghodsi, Chen, Rezagholizadeh, "EchoAtt: Attend, Copy, then Adjust for More
 //! Efficient Large Language Models", ENLSP 2024. There is no code; abstract and public summaries give the cosine, the
 //! blocks of inner layers and k. The rest is a reconstruction.
@@ -247,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/echo_att.wgsl")),
     source: include_str!("echo_att.rs"),
     plug: Plug::pattern_mod::<EchoAtt>(),
+    exhibits: &[],
 };

@@ -153,4 +153,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/feature_similarity.wgsl")),
     source: include_str!("feature_similarity.rs"),
     plug: Plug::normalizer::<FeatureSimilarity>(),
+    exhibits: &[],
 };

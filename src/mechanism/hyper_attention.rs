@@ -42,7 +42,6 @@
 //! needed. Codes compare a sum with zero: another order of summation can flip a bit of a vector that lies on a plane.
 //!
 //! ## Source
-//!
 //! Han, Jayaram, Karbasi, Mirrokni, Woodruff and Zandieh, "HyperAttention: Long-context Attention in Near-Linear Time",
 //! 2023, read from the authors' code. `gray = reference` takes the code's table, which maps the wrong way (neighbours
 //! then differ by 1.31 bits); `own_block = counted` drops the mask of in-block samples, as its f32 path does. Deliberate
@@ -247,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/hyper_attention.wgsl")),
     source: include_str!("hyper_attention.rs"),
     plug: Plug::selector::<HyperAttention>(),
+    exhibits: &[],
 };

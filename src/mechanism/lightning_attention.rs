@@ -43,7 +43,6 @@
 //! tokens is zero and not infinite. o grows with the number of tokens when λ = 1, which is what the norm is for.
 //!
 //! ## Source
-//!
 //! Qin, Sun, Li, Shen, Sun and Zhong, "Various Lengths, Constant Speed: Efficient Language Modeling with Lightning
 //! Attention", ICML 2024, equations 9–14 and algorithms 1–4, read from the text; `decay = code` and the norm were read
 //! from the authors' code, whose decay differs widely from the paper's formula; which is the default is our choice.
@@ -247,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/lightning_attention.wgsl")),
     source: include_str!("lightning_attention.rs"),
     plug: Plug::mixer::<LightningAttention>(),
+    exhibits: &[],
 };

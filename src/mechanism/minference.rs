@@ -191,4 +191,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/minference.wgsl")),
     source: include_str!("minference.rs"),
     plug: Plug::selector::<Minference>(),
+    exhibits: &[],
 };

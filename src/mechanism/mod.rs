@@ -31,7 +31,8 @@
 //! 6. Laws, at least one [`Law::ReducesTo`] or a golden file. A law and a `match` name a choice by its word
 //!    ([`choice`](crate::spec::choice)), never by its index. [`laws::check`] measures them.
 //! 7. The two lines: `mod x;` and `&x::MECHANISM` in [`ALL`], both alphabetical.
-//! 8. `cargo task test --only laws,parity,shaders`, then bless the generated files:
+//! 8. What can be seen of it beyond the pattern: [`exhibits`], or none.
+//! 9. `cargo task test --only laws,parity,shaders`, then bless the generated files:
 //!    `ATTNSCOPE_BLESS=1 cargo task test --only fresh`.
 //!
 //! Controls with units and help, the link, the JSON schema, the README row, the catalogue entry, the uniform bytes, the
@@ -44,6 +45,7 @@ mod attention_sink_operators;
 mod duo_attention;
 mod echo_att;
 mod eigen;
+pub mod exhibits;
 mod feature_similarity;
 mod gray;
 mod grid;
@@ -81,7 +83,7 @@ pub use role::{
 pub use stack::{Placed, Stack};
 pub use stage::{Place, Side, Stage, Stages};
 
-use crate::catalogue::{Control, Entry, Neutral, Provenance};
+use crate::catalogue::{Control, Drawing, Entry, Neutral, Provenance};
 use crate::spec::{Param, Value};
 use crate::{Error, Result};
 
@@ -144,6 +146,8 @@ pub struct Mechanism {
     pub source: &'static str,
     /// Role, parameters and tensor code.
     pub plug: Plug,
+    /// What it draws of a pass, see [`exhibits`].
+    pub exhibits: &'static [exhibits::Offer],
 }
 
 /// Where a mechanism comes from.
@@ -247,6 +251,11 @@ impl Mechanism {
             laws: self.laws.iter().map(|law| law.in_words(self.plug.spec)).collect(),
             neutral: self.laws.iter().find_map(|law| law.neutral(self.plug.spec)),
             has_wgsl: self.wgsl.is_some(),
+            exhibits: self
+                .exhibits
+                .iter()
+                .map(|offer| Drawing { name: offer.name.into(), slow: offer.is_slow() })
+                .collect(),
             page: self.page(),
         }
     }

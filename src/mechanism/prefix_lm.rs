@@ -91,4 +91,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/prefix_lm.wgsl")),
     source: include_str!("prefix_lm.rs"),
     plug: Plug::mask_mod::<PrefixLm>(),
+    exhibits: &[],
 };

@@ -38,7 +38,6 @@
 //! Of equal products the first centroid is nearest, and lists take the last of equal ones; rounding may decide.
 //!
 //! ## Source
-//!
 //! Roy, Saffar, Vaswani, Grangier, "Efficient Content-Based Sparse Attention with Routing Transformers", TACL 2021, read
 //! from the authors' code (google-research/routing_transformer): normalisation, unscaled logits, lists, the mean with 0.01
 //! and the moving average. Left out: learned terms of rank, and the commitment loss. Deliberate differences:
@@ -247,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/routing_attention.wgsl")),
     source: include_str!("routing_attention.rs"),
     plug: Plug::mixer::<RoutingAttention>(),
+    exhibits: &[],
 };

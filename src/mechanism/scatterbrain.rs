@@ -192,4 +192,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/scatterbrain.wgsl")),
     source: include_str!("scatterbrain.rs"),
     plug: Plug::mixer::<Scatterbrain>(),
+    exhibits: &[],
 };

@@ -94,4 +94,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/softmax.wgsl")),
     source: include_str!("softmax.rs"),
     plug: Plug::normalizer::<Softmax>(),
+    exhibits: &[],
 };

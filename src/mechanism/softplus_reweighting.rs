@@ -208,4 +208,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/softplus_reweighting.wgsl")),
     source: include_str!("softplus_reweighting.rs"),
     plug: Plug::normalizer::<SoftplusReweighting>(),
+    exhibits: &[],
 };

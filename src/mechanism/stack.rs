@@ -90,6 +90,19 @@ impl Stack {
         Ok(stack)
     }
 
+    /// The same with other values of the mechanism `id`; what was measured stays until it is measured anew.
+    pub fn with_values(&self, id: &str, values: Vec<Value>) -> Self {
+        let mut stack = self.clone();
+        let Stack { projection_mods, score_mods, mask_mods, selector, normalizer, pattern_mods, mixer, .. } =
+            &mut stack;
+        let mods = projection_mods.iter_mut().chain(score_mods).chain(mask_mods).chain(pattern_mods);
+        let placed = mods.chain(selector).chain(mixer).chain([normalizer]).find(|placed| placed.mechanism.id == id);
+        if let Some(placed) = placed {
+            placed.values = values;
+        }
+        stack
+    }
+
     fn plain() -> Result<Self> {
         Ok(Self {
             projection_mods: Vec::new(),

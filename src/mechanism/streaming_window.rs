@@ -91,4 +91,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/streaming_window.wgsl")),
     source: include_str!("streaming_window.rs"),
     plug: Plug::mask_mod::<StreamingWindow>(),
+    exhibits: &[],
 };

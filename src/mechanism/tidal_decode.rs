@@ -41,7 +41,6 @@
 //! differ by rounding alone may change places between devices.
 //!
 //! ## Source
-//!
 //! Yang, Zhang, Chen, Li, Jia, "TidalDecode: Fast and Accurate LLM Decoding with Position Persistent Sparse Attention",
 //! ICLR 2025, read from the authors' code (DerrickYLJ/TidalDecode): layer roles, raw-product top-k, per-head lists.
 //! Deliberate differences:
@@ -247,4 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/tidal_decode.wgsl")),
     source: include_str!("tidal_decode.rs"),
     plug: Plug::selector::<TidalDecode>(),
+    exhibits: &[],
 };

@@ -16,6 +16,7 @@
 //! | [`difference`] | how much two panes differ, and on which token |
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
 //! | [`embed`] | the page as a figure in a frame |
+//! | [`exhibits`] | what a mechanism draws of a pass |
 //! | [`export`] | figures, numbers and snippets to take away |
 //! | [`segment`] | a choice among a few words |
 //! | [`trust`] | every part of the self-check, and the button that verifies the run |
@@ -30,6 +31,7 @@ pub mod continuing;
 pub mod controls;
 pub mod difference;
 pub mod embed;
+pub mod exhibits;
 pub mod export;
 pub mod format;
 pub mod help;

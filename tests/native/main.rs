@@ -5,6 +5,7 @@
 
 mod command;
 mod engine;
+mod exhibits;
 mod fixtures;
 mod fresh;
 mod golden;

@@ -419,7 +419,8 @@ fn mechanisms() -> Vec<PathBuf> {
 }
 
 fn is_machinery(path: &Path) -> bool {
-    MECHANISM_MACHINERY.iter().any(|(name, _)| stem(path) == *name)
+    // What mechanisms draw looks at passes, models and gates.
+    path.starts_with("src/mechanism/exhibits") || MECHANISM_MACHINERY.iter().any(|(name, _)| stem(path) == *name)
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

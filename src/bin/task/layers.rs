@@ -38,6 +38,7 @@ const LAYERS: &[(&str, Kind)] = &[
     ("laws", Kind::Native),
     ("parity", Kind::Native),
     ("papers", Kind::Native),
+    ("exhibits", Kind::Native),
     ("model", Kind::Native),
     ("hostile", Kind::Native),
     ("lens", Kind::Native),

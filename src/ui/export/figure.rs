@@ -14,10 +14,11 @@ use crate::ui::topbar::tier;
 /// Width of one matrix with its labels, in units of the drawing.
 const WIDTH: f64 = 400.0;
 /// Around everything, and between matrices.
-const EDGE: f64 = 24.0;
-/// Room above the matrices for title and prompt, and under everything for the provenance.
-const HEAD: f64 = 66.0;
-const FOOT: f64 = 62.0;
+pub const EDGE: f64 = 24.0;
+/// Room above the matrices for title and prompt.
+pub const HEAD: f64 = 66.0;
+/// Room under everything for the provenance.
+pub const FOOT: f64 = 62.0;
 /// A map of the head wall.
 const TILE: f64 = 84.0;
 /// Most cells of a map on the wall in each direction.
@@ -138,7 +139,7 @@ pub fn wall(screen: &Screen, palette: &Palette) -> String {
 }
 
 /// Title and prompt above, provenance below, and the whole link inside.
-fn frame(screen: &Screen, palette: &Palette, title: &str, (width, height): (f64, f64), body: &str) -> String {
+pub fn frame(screen: &Screen, palette: &Palette, title: &str, (width, height): (f64, f64), body: &str) -> String {
     let (ink, soft, faint) = (palette.css("--ink"), palette.css("--ink-2"), palette.css("--ink-3"));
     let ground = hex(palette.ground());
     let link = again::address(screen);

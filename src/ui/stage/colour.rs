@@ -15,6 +15,7 @@ pub type Rgb = [u8; 3];
 pub struct Palette {
     sequential: Vec<Rgb>,
     diverging: Vec<Rgb>,
+    categories: Vec<Rgb>,
     masked: Rgb,
     /// What was not computed, and the ground of a plot.
     surface: Rgb,
@@ -34,6 +35,7 @@ impl Palette {
         Self {
             sequential: stops("seq"),
             diverging: stops("div"),
+            categories: stops("cat"),
             masked: hex(&get("--masked")).unwrap_or_default(),
             surface: hex(&get("--surface")).unwrap_or_default(),
             named: NAMED.iter().map(|name| (*name, get(name).trim().to_string())).collect(),
@@ -53,6 +55,11 @@ impl Palette {
     /// The ramp at a place in 0..=1.
     pub fn along(&self, diverging: bool, place: f32) -> Rgb {
         between(if diverging { &self.diverging } else { &self.sequential }, place)
+    }
+
+    /// The colour of a class, counted from 0; there are eight, and the first is the quiet one.
+    pub fn category(&self, class: usize) -> Rgb {
+        self.categories.get(class % self.categories.len().max(1)).copied().unwrap_or_default()
     }
 
     /// The ground on which nothing was drawn.

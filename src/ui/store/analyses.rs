@@ -8,7 +8,7 @@ use crate::api::client::Trouble;
 use crate::api::{Command, Reply};
 use crate::experiment::{Experiment, Head, Instruments};
 use crate::lens::analysis::{self, Analysis};
-use crate::lens::finding::Finding;
+use crate::lens::finding::{Finding, View};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -19,6 +19,8 @@ struct Basis {
     query: Option<usize>,
     /// Of an instrument that is about the pinned head.
     pin: Option<Head>,
+    /// Of drawings: whose they are.
+    paper: String,
     set: Instruments,
 }
 
@@ -29,6 +31,7 @@ impl Basis {
             inputs: Inputs { panes, ..Inputs::from(experiment) },
             query: experiment.view.query,
             pin: analysis.of_pinned.then_some(experiment.view.pin),
+            paper: if analysis.view == View::Exhibits { experiment.view.paper.clone() } else { String::new() },
             set: (analysis.reads)(&experiment.instruments),
         }
     }

@@ -164,7 +164,7 @@ pub fn Heat(
 }
 
 /// Black or white, whichever is read better on a colour.
-fn ink_on([red, green, blue]: Rgb) -> &'static str {
+pub fn ink_on([red, green, blue]: Rgb) -> &'static str {
     let linear = |byte: u8| (f32::from(byte) / 255.0).powf(2.2);
     let light = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
     if light > 0.18 { "#14191b" } else { "#ffffff" }

@@ -2,9 +2,9 @@
 //!
 //! The open tab is part of the link. Only the open one exists, so that a closed one costs nothing.
 
-mod asked;
+pub mod asked;
 pub mod chart;
-mod heat;
+pub mod heat;
 mod interventions;
 mod lens;
 mod paper;

@@ -2,6 +2,7 @@
 
 use crate::catalogue::{Entry, Provenance, Role};
 use crate::experiment::{Chip, Pane};
+use crate::ui::exhibits::Exhibits;
 use crate::ui::format::four;
 use crate::ui::store::Store;
 use leptos::prelude::*;
@@ -153,6 +154,7 @@ fn Page(entry: Entry) -> impl IntoView {
                 "Read the paper"
             </a>
         </p>
+        <Exhibits entry=entry.clone()/>
         <Laws entry=entry.clone()/>
         <article class="page-text" inner_html=rendered(&entry.page)></article>
     }
