@@ -13,12 +13,14 @@ use crate::lens::attribution::attribute;
 use crate::lens::base::{Again, Base};
 use crate::lens::causal::{Judged, Removals, every_head};
 use crate::lens::composition::{Composition, Score};
+use crate::lens::estimate;
 use crate::lens::finding::{Ablated, Asked, Axis, Fact, Finding, Found, Grid, Sheet};
 use crate::lens::logit_lens::{Look, logit_lens};
 use crate::lens::patching::{self, Patching};
 use crate::lens::paths::{self, Paths};
 use crate::lens::readout::Readout;
 use crate::mechanism::Stack;
+use crate::model::is_plain;
 use crate::{Error, Result};
 use std::sync::Arc;
 use web_time::Instant;
@@ -254,7 +256,7 @@ impl Engine {
         bos: bool,
         step: &mut impl AsyncFnMut(usize, usize) -> bool,
     ) -> Result<(Asked, Found)> {
-        let (clean, corrupted, asked) = self.pair(question, bos, patching::wanted(question.set.site))?;
+        let (clean, corrupted, asked) = self.pair(question, bos, &estimate::wanted(question.set.site))?;
         let again = self.again(question, &corrupted);
         let mut patching = Patching::new(&clean, again, question.set.site, asked)?;
         let batches = patching.batches()?;
@@ -272,7 +274,13 @@ impl Engine {
             (one, other) if one == other => format!("{at} {}", text(at, one)),
             (one, other) => format!("{at} {}/{}", text(at, one), text(at, other)),
         };
-        Ok((asked, Found::Grid(patching.grid(position)?)))
+        let mut grid = patching.grid(position)?;
+        if is_plain(&question.stack) {
+            estimate::add(&mut grid, &self.runner.cpu, [&clean, &corrupted], question.set.site, asked)?;
+        } else {
+            grid.notes.push(estimate::MISSING.into());
+        }
+        Ok((asked, Found::Grid(grid)))
     }
 
     async fn paths(

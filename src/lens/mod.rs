@@ -3,8 +3,7 @@
 //! [`Patterns`] is the common ground: the weights of every head of one pane, with masked pairs marked, and whether their
 //! rows sum to one. [`sinks`], [`heads`], [`roles`] and [`regions`] read it. What needs the model's weights
 //! (`logit_lens`, `attribution`, `copying`, `composition`) or runs it again from a kept pass (`base`: `causal`, `patching`,
-//! `paths`) comes with the feature `model`; what needs gradients (`gradients`) with `train`. [`analysis`] lists what can be
-//! asked of an experiment, [`finding`] is what is answered.
+//! `estimate`, `paths`) comes with the feature `model`. [`analysis`] lists what can be asked of an experiment, [`finding`] is what is answered.
 
 pub mod analysis;
 #[cfg(feature = "model")]
@@ -17,10 +16,10 @@ pub mod causal;
 pub mod composition;
 #[cfg(feature = "model")]
 pub mod copying;
+#[cfg(feature = "model")]
+pub mod estimate;
 pub mod exhibit;
 pub mod finding;
-#[cfg(feature = "train")]
-pub mod gradients;
 pub mod heads;
 #[cfg(feature = "model")]
 pub mod logit_lens;

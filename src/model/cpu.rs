@@ -4,7 +4,7 @@ use super::config::Config;
 use super::decode::KeyValues;
 use super::lean::{Kept, Lean};
 use super::run::{Run, host};
-use super::text::Text;
+use super::text::{self, Text};
 use super::weights::Weights;
 use crate::engine::{Forward, Pass, Request};
 use crate::hook::{ActivationCache, Array, Tap};
@@ -114,6 +114,27 @@ impl CpuModel {
         Ok(host(logits.into_data()))
     }
 
+    /// How Σ weight·logit of some tokens at position `query` changes with the residual stream, which before the first layer is
+    /// `residual` `[B,Q,M]`, under attention as the model was trained.
+    ///
+    /// # Errors
+    /// As [`CpuModel::resume`]; [`Error::Param`] for a token that is not there.
+    pub fn slopes(&self, residual: &Array, query: usize, of: &[(u32, f32)]) -> Result<Slopes> {
+        let config = self.config();
+        match residual.shape.as_slice() {
+            &[batch, queries, width] if width == config.width && queries > query && batch > 0 => {}
+            _ => return Err(misshaped(residual)),
+        }
+        if let Some((token, _)) = of.iter().find(|(token, _)| *token as usize >= config.vocabulary) {
+            let expected = format!("lie below the vocabulary of {}", config.vocabulary);
+            return Err(refuse("tokens", &expected, token.to_string()));
+        }
+        let x = Tensor::from_data(TensorData::new(residual.data.clone(), residual.shape.clone()), &self.device);
+        let text::Slopes { begin, attention } = self.text.slopes(x, query, of);
+        let all = |slopes: Vec<Tensor<3>>| slopes.into_iter().map(|slope| host(slope.into_data())).collect();
+        Ok(Slopes { begin: all(begin), attention: all(attention) })
+    }
+
     /// Step-by-step decoding under `stack`.
     pub fn decoder<'a>(&'a self, stack: &'a Stack, seed: u64) -> Decoder<'a> {
         Decoder { model: self, stack, seed, seen: Seen::default() }
@@ -185,6 +206,15 @@ fn misshaped(residual: &Array) -> Error {
 
 fn refuse(key: &str, expected: &str, came: String) -> Error {
     Error::Param { who: "model".into(), key: key.into(), expected: expected.into(), came }
+}
+
+/// Slopes of a number on the residual stream of every layer, each `[B,Q,M]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slopes {
+    /// At the beginning of each layer, and after the last: L + 1.
+    pub begin: Vec<Array>,
+    /// Of what attention adds in each layer.
+    pub attention: Vec<Array>,
 }
 
 impl Forward for CpuModel {

@@ -26,9 +26,9 @@ pub mod text;
 pub mod weights;
 
 pub use config::Config;
-pub use cpu::{CpuModel, Decoder, Seen};
+pub use cpu::{CpuModel, Decoder, Seen, Slopes};
 pub use decode::KeyValues;
-pub(crate) use lean::dot;
+pub(crate) use lean::{dot, is_plain};
 pub use load::{Files, Loaded, load};
 pub use rotary::frequencies;
 pub use run::Run;

@@ -62,6 +62,11 @@ impl Rotation {
         Self { pairing: Pairing::Half, ..self.clone() }.turn(x)
     }
 
+    /// Turns what was turned back, `[B,N,Q,D]`.
+    pub(crate) fn back(&self, x: Tensor<4>) -> Tensor<4> {
+        Self { sin: self.sin.clone().neg(), ..self.clone() }.turn(x)
+    }
+
     /// Turns queries or keys `[B,N,Q,D]`.
     pub fn turn(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, heads, queries, width] = x.dims();

@@ -11,6 +11,10 @@
 //! logits = ln_final(x)·W_unembed                                   [B,Q,V]
 //! ```
 
+mod slopes;
+
+pub use slopes::Slopes;
+
 use super::attention;
 use super::config::{Activation, Config, Norm, Positions};
 use super::decode::{KeyValues, Past};
@@ -265,15 +269,6 @@ impl Text {
             None => x,
         };
         self.read(x, run)
-    }
-
-    /// [`Text::resume`] from the middle of a layer, behind its attention.
-    pub fn resume_after_attention(&self, x: Tensor<3>, layer: usize, query: Option<usize>, run: &Run<'_>) -> Tensor<3> {
-        let x = match self.blocks.get(layer) {
-            Some(block) => self.after_attention(block, x, layer, run),
-            None => x,
-        };
-        self.resume(x, layer + 1, query, run)
     }
 
     /// The layers from `from` on: x `[B,Q,M]` → x `[B,Q,M]`, of tokens from position `first` on.

@@ -4,9 +4,11 @@
 
 use crate::model::{lively, small_configs, some_tokens, stack};
 use attnscope::experiment::Chip;
+use attnscope::hook::Array;
+use attnscope::lens::base::Base;
 use attnscope::mechanism::{ALL, Stack};
 use attnscope::model::config::Config;
-use attnscope::model::{Run, Text, Weights};
+use attnscope::model::{CpuModel, Run, Text, Weights};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 
@@ -102,5 +104,35 @@ fn under_every_mechanism() {
     for mechanism in ALL {
         let kinks = check(mechanism.id, &config, &stack(&[Chip::new(mechanism.id)]));
         assert!(kinks <= 0.25, "{}: the loss has kinks along {kinks} of all weights", mechanism.id);
+    }
+}
+
+/// The slopes that the page takes are those of burn, at every layer, of every family.
+#[test]
+fn slopes_by_hand_are_those_of_burn() {
+    let (query, of) = (5, [(7, 1.0), (3, -2.0)]);
+    for (name, config) in small_configs() {
+        let weights = lively(&config, 8);
+        let tokens = some_tokens(config.vocabulary, 9);
+        let (model, stack) = (CpuModel::new(&config, &weights).unwrap(), stack(&[]));
+        let base = Base::new(&model, &stack, 0, &tokens, &[]).unwrap();
+        let stream = |layer: usize| TensorData::new(base.residuals[layer].data.clone(), [1, 9, config.width]);
+        let first = base.residuals[0].clone();
+        let slopes = model.slopes(&Array::new([1, 9, config.width], first.data).unwrap(), query, &of).unwrap();
+        assert_eq!((slopes.begin.len(), slopes.attention.len()), (config.layers + 1, config.layers));
+        let device = Device::flex().autodiff();
+        let text = Text::from_weights(&config, &weights, &device).unwrap();
+        for layer in 0..=config.layers {
+            let x = Tensor::<3>::from_data(stream(layer), &device).require_grad();
+            let logits = text.resume(x.clone(), layer, Some(query), &Run::new(&stack, 0));
+            let part = |(id, weight): &(u32, f32)| logits.clone().narrow(2, *id as usize, 1).sum() * *weight;
+            let gradients = of.iter().map(part).reduce(|a, b| a + b).unwrap().backward();
+            let expected: Vec<f32> = x.grad(&gradients).unwrap().into_data().iter::<f32>().collect();
+            let size = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
+            assert!(size > 0.01, "{name}: nothing to compare");
+            for (came, expected) in slopes.begin[layer].data.iter().zip(&expected) {
+                assert!((came - expected).abs() < 1e-4 * size, "{name}, layer {layer}: {came} is not {expected}");
+            }
+        }
     }
 }

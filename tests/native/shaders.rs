@@ -410,6 +410,7 @@ pub fn with_wgsl(of: &Mechanism, wgsl: &'static str) -> &'static Mechanism {
         parity: of.parity,
         wgsl: Some(wgsl),
         source: of.source,
+        exhibits: of.exhibits,
         plug: Plug {
             role: plug.role,
             spec: plug.spec,

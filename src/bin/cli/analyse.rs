@@ -2,13 +2,10 @@
 
 use super::{print, run};
 use attnscope::engine::{Choice, Engine};
-use attnscope::experiment::{Experiment, PANE_NAMES};
+use attnscope::experiment::PANE_NAMES;
 use attnscope::lens::analysis;
-use attnscope::lens::base::Base;
-use attnscope::lens::finding::{Fact, Finding, Found, Grid, Sheet};
-use attnscope::lens::gradients::{self, rank_correlation};
-use attnscope::mechanism::Stack;
-use attnscope::{Error, Result};
+use attnscope::lens::finding::{Finding, Found, Grid};
+use attnscope::Result;
 use std::io::Write;
 
 /// What `analyse` can be told.
@@ -25,9 +22,6 @@ pub struct Args {
     /// Prints a grid as CSV.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Of `patching`: estimates all patches by gradients too, and says how far their order agrees.
-    #[arg(long)]
-    estimate: bool,
     /// Says on standard error how far it is.
     #[arg(long)]
     progress: bool,
@@ -52,10 +46,7 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
         }
         false
     };
-    let mut finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
-    if args.estimate {
-        estimate(&mut engine, &experiment, pane, &mut finding)?;
-    }
+    let finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
     match &finding.found {
         Found::Grid(grid) if args.csv => print::part(&grid.csv()),
         Found::Grid(grid) if !json => table(&finding, grid),
@@ -67,33 +58,6 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
         }
         _ => print::json_line(&finding),
     }
-}
-
-/// Adds the estimate of every patch as a sheet of its own, and its rank correlation with the exact ones as a fact.
-fn estimate(engine: &mut Engine, experiment: &Experiment, pane: usize, finding: &mut Finding) -> Result<()> {
-    let Found::Grid(grid) = &mut finding.found else {
-        return Err(Error::parse("--estimate", "only patching can be estimated"));
-    };
-    let (name, chips) = (PANE_NAMES[pane], experiment.panes.get(pane).map_or(&[][..], |pane| &pane.stack));
-    let stack = pollster::block_on(engine.measured(Stack::new(name, chips)?, experiment.seed))?;
-    let (set, seed) = (&experiment.instruments, experiment.seed);
-    let base = |text: &str| {
-        let tokens = engine.tokenizer().encode(text, experiment.bos)?;
-        Base::new(engine.processor(), &stack, seed, &tokens, &gradients::wanted(set.site))
-    };
-    let (clean, corrupted) = (base(&experiment.prompt)?, base(&set.corrupted)?);
-    let start = std::time::Instant::now();
-    let weights = engine.processor().weights();
-    let pair = [&clean, &corrupted];
-    let values = gradients::estimate(engine.config(), &weights, &stack, seed, pair, set.site, finding.asked)?;
-    let millis = start.elapsed().as_secs_f32() * 1e3;
-    let exact = grid.sheets.first().map(|sheet| sheet.values.clone()).unwrap_or_default();
-    grid.facts.push(Fact::new("rank", "Rank correlation of the estimate", rank_correlation(&exact, &values), ""));
-    grid.facts.push(Fact::new("estimate_millis", "Time of the estimate", millis, "ms"));
-    let total = grid.sheets.first().and_then(|sheet| sheet.total);
-    let name = "Δ logit difference, estimated".into();
-    grid.sheets.push(Sheet { id: "estimate".into(), name, unit: String::new(), values, total });
-    Ok(())
 }
 
 /// Each sheet as a table, then the facts.

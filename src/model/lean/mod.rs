@@ -304,7 +304,7 @@ impl Lean {
 }
 
 /// Whether this is attention as it was trained: nothing but softmax at its defaults.
-fn is_plain(stack: &Stack) -> bool {
+pub(crate) fn is_plain(stack: &Stack) -> bool {
     let is_default = |plain: Stack| {
         plain.normalizer.mechanism.id == stack.normalizer.mechanism.id
             && plain.normalizer.values == stack.normalizer.values

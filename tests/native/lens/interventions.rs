@@ -5,8 +5,8 @@ use attnscope::experiment::{Chip, Head, PatchMetric, PatchSite, Through};
 use attnscope::hook::{ActivationCache, Array, HookPoint, Patch, Selection, Site, Tap};
 use attnscope::lens::base::{Again, Base};
 use attnscope::lens::causal::{Removal, Removals};
+use attnscope::lens::estimate;
 use attnscope::lens::finding::{Asked, Grid};
-use attnscope::lens::gradients;
 use attnscope::lens::patching::{self, Patching};
 use attnscope::lens::paths::{self, Paths};
 use attnscope::mechanism::{ALL, Stack};
@@ -206,7 +206,7 @@ fn the_estimate_of_a_small_change_is_the_exact_patch() {
     for (name, config, weights) in models() {
         let (model, stack) = (CpuModel::new(&config, &weights).unwrap(), plain());
         for site in PatchSite::ALL.iter().copied() {
-            let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &gradients::wanted(site)).unwrap();
+            let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &estimate::wanted(site)).unwrap();
             let (clean, corrupted) = (base(&TOKENS), base(&OTHER));
             // A hundredth of the way from the corrupted to the clean prompt, in every activation.
             let near = |old: &[f32], new: &[f32]| old.iter().zip(new).map(|(o, n)| o + 0.01 * (n - o)).collect();
@@ -224,7 +224,7 @@ fn the_estimate_of_a_small_change_is_the_exact_patch() {
             }
             let exact = patching.grid(|at| at.to_string()).unwrap().sheets.swap_remove(0).values;
             let pair = [&close, &corrupted];
-            let estimate = gradients::estimate(&config, &weights, &stack, 0, pair, site, ASKED).unwrap();
+            let estimate = estimate::estimate(&model, pair, site, ASKED).unwrap();
             assert_eq!(estimate.len(), exact.len());
             let size = |values: &[f32]| values.iter().map(|x| x * x).sum::<f32>().sqrt();
             let off: Vec<f32> = estimate.iter().zip(&exact).map(|(a, b)| a - b).collect();
@@ -264,11 +264,11 @@ fn the_second_subject_decides_who_receives() {
     let (heads, _) = patched(&model, &stack, PatchSite::Heads, [&clean, &corrupted], asked);
     let most = heads.sheets[0].values.iter().copied().fold(0.0, f32::max);
     assert!(most > 0.1 * total, "the strongest head does {most} of {total}");
-    // Gradients put the heads into nearly the same order.
-    let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &gradients::wanted(PatchSite::Heads)).unwrap();
+    // Slopes put the heads into nearly the same order.
+    let base = |tokens: &[u32]| Base::new(&model, &stack, 0, tokens, &estimate::wanted(PatchSite::Heads)).unwrap();
     let (clean, corrupted) = (base(&clean), base(&corrupted));
     let pair = [&clean, &corrupted];
-    let estimate = gradients::estimate(config, &loaded.weights, &stack, 0, pair, PatchSite::Heads, asked).unwrap();
-    let agreement = gradients::rank_correlation(&heads.sheets[0].values, &estimate);
+    let estimate = estimate::estimate(&model, pair, PatchSite::Heads, asked).unwrap();
+    let agreement = estimate::rank_correlation(&heads.sheets[0].values, &estimate);
     assert!(agreement > 0.9, "ranks of estimated and exact patches correlate by {agreement}");
 }

@@ -5,8 +5,8 @@ use super::grid::{Drawn, Effects, of};
 use super::is_short;
 use crate::experiment::{Experiment, Head, Instruments, Pane, PatchMetric, PatchSite, View};
 use crate::lens::analysis;
-use crate::lens::finding::{Fact, Finding};
-use crate::ui::format::{fixed, signed};
+use crate::lens::finding::{ESTIMATE, Fact, Finding};
+use crate::ui::format::{self, fixed, signed};
 use crate::ui::segment::segment;
 use crate::ui::store::Store;
 use crate::ui::tabs::asked::{AskedFor, Progress, name, place};
@@ -79,8 +79,11 @@ pub fn Patch() -> impl IntoView {
         };
         // One line says that everything together restores the clean answer, whichever number it is judged by.
         let wanted = format!("everything_{}", set.with(|set| set.by.word()));
-        let facts =
-            of(&finding)?.facts.iter().filter(|fact| !fact.id.starts_with("everything") || fact.id == wanted).cloned();
+        let shown = |fact: &&Fact| match fact.id.as_str() {
+            "rank" | "estimate_millis" => false,
+            id => !id.starts_with("everything") || id == wanted,
+        };
+        let facts = of(&finding)?.facts.iter().filter(shown).cloned();
         Some(view! { <table class="tbl"><tbody>{facts.map(row).collect_view()}</tbody></table> })
     };
     let source = analysis::by_id("patching").map(|analysis| analysis.source).unwrap_or_default();
@@ -102,6 +105,7 @@ pub fn Patch() -> impl IntoView {
                     data-millis=move || finding.with(|finding| finding.as_ref().map(|finding| finding.millis))
                 >
                     <Effects drawn/>
+                    <Estimate exact=drawn/>
                     {facts}
                 </div>
             </div>
@@ -111,6 +115,53 @@ pub fn Patch() -> impl IntoView {
              from the clean prompt. Blank cells are the same under both prompts and change nothing. "
             {format!("After {source}.")}
         </p>
+    }
+}
+
+/// The same cells estimated by slopes, and how far their order is that of the exact ones.
+#[component]
+fn Estimate(exact: Drawn) -> impl IntoView {
+    let finding = exact.finding;
+    let drawn = Drawn { sheet: Signal::stored(ESTIMATE), test: "estimate-table", ..exact };
+    let fact = move |id: &str| {
+        finding.with(|finding| {
+            let facts = &of(finding.as_deref()?)?.facts;
+            facts.iter().find(|fact| fact.id == id).map(|fact| fact.value)
+        })
+    };
+    let rank = Memo::new(move |_| fact("rank"));
+    let millis = move || {
+        let exact = finding.with(|finding| finding.as_ref().map_or(0.0, |finding| finding.millis));
+        let all = fact("estimate_millis").unwrap_or_default();
+        format!(
+            "{} ms for all cells; the exact patches took {} ms.",
+            format::millis(all),
+            format::millis((exact - all).max(0.0))
+        )
+    };
+    let missing = move || finding.with(|finding| of(finding.as_deref()?).and_then(|grid| grid.notes.first().cloned()));
+    let agreement = move || {
+        rank.get().map(|rank| {
+            view! {
+                <p class="verdict" data-test="rank" data-value=rank>
+                    "Ranks of the estimated and the exact logit differences correlate by "<b>{signed(rank, 3)}</b>"."
+                </p>
+            }
+        })
+    };
+    view! {
+        <div class="stack" data-test="estimate">
+            <p class="sub"><strong>"The same by attribution patching"</strong><span>"one pass back instead of one pass a cell"</span></p>
+            {move || missing().map(|note| view! { <p class="soft" data-test="estimate-missing">{note}</p> })}
+            {agreement}
+            <div hidden=move || rank.get().is_none()>
+                <Effects drawn/>
+                <p class="cap">
+                    "The slope of the logit difference at the corrupted prompt times what the clean activation differs by. "{millis}
+                    " After Nanda, 2023."
+                </p>
+            </div>
+        </div>
     }
 }
 
