@@ -95,5 +95,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/halo_attention.wgsl")),
     source: include_str!("halo_attention.rs"),
     plug: Plug::mask_mod::<HaloAttention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::halo_attention::ALL,
 };

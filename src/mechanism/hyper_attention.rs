@@ -51,13 +51,13 @@
 //! therefore differ, and decoding, whose one query is below n_min, is exact. Measured on stories-3m, 452 tokens, blocks of
 //! 64, n_min 64: loss 3.293 exact; 3.321, 3.308, 3.307, 3.300 with 0, 16, 64, 256 samples; 3.328 with 64 in random order.
 
+use super::hyper_attention_blocks::{estimate, halves};
 use super::{
     Fill, Grid, Input, Law, Mechanism, Memory, Paper, Place, Plug, Rows, Selected, Selector, Stage, Tolerance, gray,
 };
 use crate::catalogue::Provenance;
 use crate::spec::{Value, choice};
 use burn::tensor::Tensor;
-use std::ops::Range;
 
 crate::params! {
     /// Controls of HyperAttention.
@@ -79,12 +79,12 @@ crate::params! {
     }
 }
 
-const RANDOM: u32 = choice::<HyperAttentionParams>("order", "random");
+pub(super) const RANDOM: u32 = choice::<HyperAttentionParams>("order", "random");
 const REFERENCE: u32 = choice::<HyperAttentionParams>("gray", "reference");
-const COUNTED: u32 = choice::<HyperAttentionParams>("own_block", "counted");
+pub(super) const COUNTED: u32 = choice::<HyperAttentionParams>("own_block", "counted");
 
 const MOST_BITS: usize = 10;
-const MOST_SAMPLES: usize = 512;
+pub(super) const MOST_SAMPLES: usize = 512;
 const MOST_POSITIONS: usize = 2048;
 
 struct HyperAttention;
@@ -135,7 +135,7 @@ fn levels(tokens: usize, n_min: usize) -> usize {
 }
 
 /// What a head's queries or keys are sorted by, from their sums with the directions `[B,H,T,F]`.
-fn places(p: &HyperAttentionParams, at: &Grid, sums: Tensor<4>, first: usize, side: &str) -> Vec<f32> {
+pub(super) fn places(p: &HyperAttentionParams, at: &Grid, sums: Tensor<4>, first: usize, side: &str) -> Vec<f32> {
     let tokens = sums.dims()[2];
     if p.order == RANDOM {
         let shuffle: Vec<f32> = at.input::<1>(2).into_data().iter().collect();
@@ -151,74 +151,6 @@ fn places(p: &HyperAttentionParams, at: &Grid, sums: Tensor<4>, first: usize, si
 /// Bit c says whether sum c is positive.
 fn bits(sums: &[f32]) -> u32 {
     sums.iter().rev().fold(0, |code, sum| code << 1 | u32::from(*sum > 0.0))
-}
-
-/// Two neighbouring halves whose later queries see the earlier keys by estimate.
-struct Half {
-    keys: Range<usize>,
-    queries: Range<usize>,
-    /// Whether a zero query was put behind the last one.
-    padded: bool,
-}
-
-/// The parts of causal attention over these tokens that are not exact.
-fn halves(p: &HyperAttentionParams, tokens: Range<usize>) -> Vec<Half> {
-    if tokens.len() <= p.n_min as usize {
-        return Vec::new();
-    }
-    let middle = tokens.start + tokens.len().div_ceil(2);
-    let here = Half { keys: tokens.start..middle, queries: middle..tokens.end, padded: tokens.len() % 2 == 1 };
-    let mut all = halves(p, here.keys.clone());
-    all.extend(halves(p, here.queries.clone()));
-    all.push(here);
-    all
-}
-
-/// Puts the weights of one pair of halves into `weights` `[Q,K]`, unless it is exact.
-fn estimate(p: &HyperAttentionParams, at: &Grid, half: &Half, places: [&[f32]; 2], draws: &[f32], weights: &mut [f32]) {
-    let queries = half.queries.start.max(at.first_query)..half.queries.end.max(at.first_query);
-    let all_queries = queries.len() + usize::from(half.padded);
-    let (keys, block) = (half.keys.len(), p.block as usize);
-    let blocks = keys.div_ceil(block);
-    if all_queries < p.n_min as usize || blocks < 2 {
-        return;
-    }
-    let q_places = &places[0][queries.start - at.first_query..queries.end - at.first_query];
-    let k_places = &places[1][half.keys.clone()];
-    // The zero query has code 0; chance puts it last.
-    let zero = if p.order == RANDOM { f32::INFINITY } else { 0.0 };
-    let padding = half.padded.then_some(zero);
-    let q_block = all_queries.div_ceil(blocks);
-    let q_blocks: Vec<usize> = order(q_places, padding).into_iter().map(|place| place / q_block).collect();
-    let each = keys as f32 / draws.len().max(1) as f32;
-    let counted = |place: usize| draws.iter().filter(|draw| drawn(**draw, keys) == place).count() as f32 * each;
-    let ks: Vec<_> = order(k_places, None).into_iter().map(|place| (place / block, counted(place))).collect();
-    for (row, own) in q_blocks.iter().enumerate() {
-        let row = (queries.start - at.first_query + row) * at.keys + half.keys.start;
-        for (key, (block, counted)) in ks.iter().enumerate() {
-            weights[row + key] = match block == own {
-                true if p.own_block == COUNTED => 1.0 + counted,
-                true => 1.0,
-                false => *counted,
-            };
-        }
-    }
-}
-
-/// The place in the sorted order that an even draw from 0..1 means.
-fn drawn(draw: f32, keys: usize) -> usize {
-    ((draw * keys as f32) as usize).min(keys - 1)
-}
-
-/// Each token's place in the stable sort; a padding query stands behind the others.
-fn order(places: &[f32], padding: Option<f32>) -> Vec<usize> {
-    let before =
-        |token: usize, other: usize| places[other] < places[token] || (places[other] == places[token] && other < token);
-    let one = |token: usize| {
-        let padded = padding.is_some_and(|padding| padding < places[token]);
-        (0..places.len()).filter(|other| before(token, *other)).count() + usize::from(padded)
-    };
-    (0..places.len()).map(one).collect()
 }
 
 /// Sorted blocks and a sample of the rest.
@@ -246,5 +178,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/hyper_attention.wgsl")),
     source: include_str!("hyper_attention.rs"),
     plug: Plug::selector::<HyperAttention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::hyper_attention::ALL,
 };

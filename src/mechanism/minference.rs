@@ -85,9 +85,9 @@ crate::params! {
 }
 
 const AUTO: u32 = word("pattern", "auto");
-const A_SHAPE: u32 = word("pattern", "a_shape");
-const VERTICAL_SLASH: u32 = word("pattern", "vertical_slash");
-const DENSE: u32 = word("pattern", "dense");
+pub(super) const A_SHAPE: u32 = word("pattern", "a_shape");
+pub(super) const VERTICAL_SLASH: u32 = word("pattern", "vertical_slash");
+pub(super) const DENSE: u32 = word("pattern", "dense");
 const REPEATS: u32 = word("search", "repeats");
 
 const fn word(key: &str, word: &str) -> u32 {
@@ -137,12 +137,12 @@ impl Selector for Minference {
     }
 }
 
-fn sizes(p: &MinferenceParams) -> Sizes {
+pub(super) fn sizes(p: &MinferenceParams) -> Sizes {
     Sizes { budget: p.budget, last: p.last_queries as usize, block: p.block as usize, tiles: p.tiles }
 }
 
 /// The shape of one head.
-fn of(p: &MinferenceParams, at: &Grid, head: usize) -> Shape {
+pub(super) fn of(p: &MinferenceParams, at: &Grid, head: usize) -> Shape {
     match p.pattern {
         AUTO => {
             let place = at.inputs.first().and_then(|shapes| shapes.data.get(head)).copied().unwrap_or(0.0);
@@ -191,5 +191,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/minference.wgsl")),
     source: include_str!("minference.rs"),
     plug: Plug::selector::<Minference>(),
-    exhibits: &[],
+    exhibits: super::exhibits::minference::ALL,
 };

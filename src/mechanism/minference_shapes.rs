@@ -72,11 +72,7 @@ pub(super) fn kept(shape: Shape, sizes: &Sizes, scores: &[f32], n: usize) -> Vec
             pairs(&|i, j| j < first || i - j < t - first)
         }
         Shape::VerticalSlash { share } => {
-            let columns = part(share, t).max(FEWEST).min(n);
-            let offsets = t.saturating_sub(columns).max(FEWEST).min(n);
-            let [column, offset] = sums(sizes, scores, n);
-            let column = top(&column, columns);
-            let offset = top(&offset, offsets);
+            let [column, offset] = chosen(sizes, share, scores, n);
             if sizes.tiles {
                 let loaded: Vec<Vec<bool>> =
                     (0..n.div_ceil(sizes.block)).map(|block| loaded(&offset, block, sizes.block)).collect();
@@ -95,8 +91,22 @@ pub(super) fn kept(shape: Shape, sizes: &Sizes, scores: &[f32], n: usize) -> Vec
     }
 }
 
-/// What the last queries give each column and each offset in all, with those that are forced.
-fn sums(sizes: &Sizes, scores: &[f32], n: usize) -> [Vec<f32>; 2] {
+/// The columns and the offsets that vertical-slash takes, `share` of a row's keys being columns.
+pub(super) fn chosen(sizes: &Sizes, share: f32, scores: &[f32], n: usize) -> [Vec<bool>; 2] {
+    let t = keys_per_row(sizes.budget, n);
+    let columns = part(share, t).max(FEWEST).min(n);
+    let offsets = t.saturating_sub(columns).max(FEWEST).min(n);
+    let mut sums = estimates(sizes, scores, n);
+    for (sums, forced) in sums.iter_mut().zip(FORCED) {
+        // Above any sum of weights, the smallest index first.
+        sums.iter_mut().take(forced).enumerate().for_each(|(index, sum)| *sum = 1000.0 + (forced - index) as f32);
+    }
+    let [column, offset] = sums;
+    [top(&column, columns), top(&offset, offsets)]
+}
+
+/// What the last queries give each column and each offset in all.
+pub(super) fn estimates(sizes: &Sizes, scores: &[f32], n: usize) -> [Vec<f32>; 2] {
     let mut sums = [vec![0.0; n], vec![0.0; n]];
     for i in n.saturating_sub(sizes.last)..n {
         let row = &scores[i * n..(i + 1) * n];
@@ -107,10 +117,6 @@ fn sums(sizes: &Sizes, scores: &[f32], n: usize) -> [Vec<f32>; 2] {
             sums[0][j] += weight(*score) / sum;
             sums[1][i - j] += weight(*score) / sum;
         }
-    }
-    for (sums, forced) in sums.iter_mut().zip(FORCED) {
-        // Above any sum of weights, the smallest index first.
-        sums.iter_mut().take(forced).enumerate().for_each(|(index, sum)| *sum = 1000.0 + (forced - index) as f32);
     }
     sums
 }

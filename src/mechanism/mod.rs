@@ -51,6 +51,7 @@ mod gray;
 mod grid;
 mod halo_attention;
 mod hyper_attention;
+mod hyper_attention_blocks;
 pub mod laws;
 mod lightning_attention;
 mod minference;

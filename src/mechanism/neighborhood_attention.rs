@@ -101,5 +101,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/neighborhood_attention.wgsl")),
     source: include_str!("neighborhood_attention.rs"),
     plug: Plug::mask_mod::<NeighborhoodAttention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::neighborhood_attention::ALL,
 };

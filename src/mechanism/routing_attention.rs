@@ -52,7 +52,7 @@
 //! Measured on stories-3m, half of the heads: without training clusters cost more than they find. Loss 3.293 exact, 3.448
 //! with recent blocks alone, 3.549 with single blocks, 3.821 with random centroids, 3.986 with centroids that learn.
 
-use super::routing_attention_clusters::{MOST_CLUSTERS, Tokens, follow, marks};
+use super::routing_attention_clusters::{MOST_CLUSTERS, Tokens, marks, sides, tokens};
 use super::{Fill, Grid, Input, Law, Mechanism, Memory, Mixed, Mixer, Paper, Place, Plug, Stage, Tolerance, Vectors};
 use crate::catalogue::Provenance;
 use crate::spec::{Value, choice};
@@ -81,8 +81,9 @@ crate::params! {
 }
 
 const PAPER: u32 = word("mode", "paper");
-const K_MEANS: u32 = word("clustering", "k_means");
-const BLOCKS: u32 = word("clustering", "blocks");
+pub(super) const K_MEANS: u32 = word("clustering", "k_means");
+pub(super) const BLOCKS: u32 = word("clustering", "blocks");
+pub(super) const RANDOM: u32 = word("clustering", "random");
 const MODEL: u32 = word("logits", "model");
 const UNSCALED: u32 = word("logits", "unscaled");
 
@@ -102,11 +103,7 @@ impl Mixer for RoutingAttention {
         let scores = given.scores();
         let shape = scores.dims();
         let routes = at.head_ordinal().lower_equal_elem((p.routing * at.heads() + 0.5).floor()).expand(shape);
-        let k = normalised(given.keys());
-        let q = match p.tied {
-            true => k.clone().slice_dim(2, at.first_query..at.first_query + at.queries),
-            false => normalised(given.q.clone()),
-        };
+        let [q, k] = sides(p, at, &given);
         let logits = match p.logits {
             MODEL => scores.clone(),
             scaling => {
@@ -153,13 +150,6 @@ impl Mixer for RoutingAttention {
     }
 }
 
-/// Mean 0 and variance 1 over D.
-fn normalised(x: Tensor<4>) -> Tensor<4> {
-    let centred = x.clone() - x.mean_dim(3);
-    let variance = centred.clone().square().mean_dim(3);
-    centred / (variance + 1e-6).sqrt()
-}
-
 /// Weights over the pairs that are kept; a row that keeps none yields zeros.
 fn softmax(logits: Tensor<4>, keep: Tensor<4, Bool>) -> Tensor<4> {
     let logits = logits.mask_fill(keep.clone().bool_not(), super::MASKED);
@@ -174,23 +164,9 @@ fn block_distance(p: &RoutingAttentionParams, at: &Grid) -> Tensor<4> {
     block(at.query()) - block(at.key())
 }
 
-/// Where the tokens of every sequence and head belong.
-fn tokens(p: &RoutingAttentionParams, at: &Grid, q: Tensor<4>, k: Tensor<4>) -> Vec<Tokens> {
-    let width = k.dims()[3];
-    let noise = normalised(at.input::<3>(0).unsqueeze_dim(0)); // [1,H,F,D]
-    let host = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
-    let (begin, q, k) = (host(noise), host(q), host(k));
-    let heads = q.chunks(at.queries * width).zip(k.chunks(at.keys * width)).enumerate();
-    let of_head = |(index, (q, k)): (usize, (&[f32], &[f32]))| {
-        let begin = &begin[index % at.heads * MOST_CLUSTERS * width..][..p.clusters as usize * width];
-        follow(begin, [q, k], width, at.first_query, (p.clustering == K_MEANS).then_some(p.decay))
-    };
-    heads.map(of_head).collect()
-}
-
 /// Pairs of the same cluster, at most `window` back among the keys of it, and each token itself.
 fn nearest(p: &RoutingAttentionParams, at: &Grid, tokens: &[Tokens]) -> Tensor<4, Bool> {
-    let keep = tokens.iter().flat_map(|tokens| tokens.nearest(at.first_query, p.window as usize));
+    let keep = tokens.iter().flat_map(|tokens| tokens.marks(at.first_query, p.window as usize));
     at.tensor(keep.collect(), [tokens.len() / at.heads, at.heads, at.queries, at.keys]).greater_elem(0.5)
 }
 
@@ -246,5 +222,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/routing_attention.wgsl")),
     source: include_str!("routing_attention.rs"),
     plug: Plug::mixer::<RoutingAttention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::routing_attention::ALL,
 };

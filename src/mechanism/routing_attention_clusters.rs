@@ -1,5 +1,9 @@
 //! Centroids that follow the keys of one head, and where its tokens belong.
 
+use super::routing_attention::{K_MEANS, RoutingAttentionParams};
+use super::{Grid, Vectors};
+use burn::tensor::Tensor;
+
 /// Most clusters of a head.
 pub(super) const MOST_CLUSTERS: usize = 32;
 
@@ -9,7 +13,7 @@ const SMOOTHING: f32 = 1e-5;
 /// Where the tokens of one head belong.
 pub(super) struct Tokens {
     /// The centroid nearest to each query, by row, and to each key, when it came.
-    nearest: [Vec<usize>; 2],
+    pub nearest: [Vec<usize>; 2],
     /// Products of each position's query with each centroid at the end, `[c][K]`; `None` for queries that are not here.
     pub queries: Vec<Vec<Option<f32>>>,
     /// The same of keys.
@@ -18,7 +22,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Marks `[Q,K]` of each query's own key and of the last `window` keys before it that belong to its cluster.
-    pub fn nearest(&self, first_query: usize, window: usize) -> Vec<f32> {
+    pub fn marks(&self, first_query: usize, window: usize) -> Vec<f32> {
         let [queries, keys] = &self.nearest;
         let mut marks = vec![0.0; queries.len() * keys.len()];
         for ((row, cluster), marks) in queries.iter().enumerate().zip(marks.chunks_mut(keys.len())) {
@@ -31,6 +35,97 @@ impl Tokens {
     }
 }
 
+/// Normalised queries `[B,H,Q,D]` and keys `[B,H,K,D]`; keys stand for queries too where they are tied.
+pub(super) fn sides(p: &RoutingAttentionParams, at: &Grid, given: &Vectors) -> [Tensor<4>; 2] {
+    let k = normalised(given.keys());
+    let q = match p.tied {
+        true => k.clone().slice_dim(2, at.first_query..at.first_query + at.queries),
+        false => normalised(given.q.clone()),
+    };
+    [q, k]
+}
+
+/// Mean 0 and variance 1 over D.
+fn normalised(x: Tensor<4>) -> Tensor<4> {
+    let centred = x.clone() - x.mean_dim(3);
+    let variance = centred.clone().square().mean_dim(3);
+    centred / (variance + 1e-6).sqrt()
+}
+
+/// Where the tokens of every sequence and head belong.
+pub(super) fn tokens(p: &RoutingAttentionParams, at: &Grid, q: Tensor<4>, k: Tensor<4>) -> Vec<Tokens> {
+    let width = k.dims()[3];
+    let host = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
+    let (q, k) = (host(q), host(k));
+    let heads = q.chunks(at.queries * width).zip(k.chunks(at.keys * width)).enumerate();
+    let of_head = |(index, (q, k)): (usize, (&[f32], &[f32]))| {
+        follow(
+            &begin(p, at, index % at.heads),
+            [q, k],
+            width,
+            at.first_query,
+            (p.clustering == K_MEANS).then_some(p.decay),
+        )
+    };
+    heads.map(of_head).collect()
+}
+
+/// Centroids `[C,D]` of one head before the text.
+pub(super) fn begin(p: &RoutingAttentionParams, at: &Grid, head: usize) -> Vec<f32> {
+    let noise = normalised(at.input::<3>(0).unsqueeze_dim(0)); // [1,H,F,D]
+    let [_, _, _, width] = noise.dims();
+    let all: Vec<f32> = noise.into_data().iter().collect();
+    all[head * MOST_CLUSTERS * width..][..p.clusters as usize * width].to_vec()
+}
+
+/// Centroids that learn from one key after the other.
+pub(super) struct Centroids {
+    width: usize,
+    /// `[C,D]`
+    sums: Vec<f32>,
+    counts: Vec<f32>,
+    total: f32,
+}
+
+impl Centroids {
+    /// Centroids before the text `[C,D]`.
+    pub fn new(begin: &[f32], width: usize) -> Self {
+        let clusters = begin.len() / width;
+        Self { width, sums: begin.to_vec(), counts: vec![1.0; clusters], total: clusters as f32 }
+    }
+
+    /// The sum of one cluster, which its centroid is a multiple of.
+    pub fn sum(&self, cluster: usize) -> &[f32] {
+        self.sums.get(cluster * self.width..(cluster + 1) * self.width).unwrap_or(&[])
+    }
+
+    /// Products of a vector with every centroid.
+    pub fn products(&self, x: &[f32]) -> Vec<f32> {
+        let clusters = self.counts.len() as f32;
+        let product = |(c, count): (usize, &f32)| {
+            let dot: f32 = self.sum(c).iter().zip(x).map(|(sum, x)| sum * x).sum();
+            dot / ((count + SMOOTHING) / (self.total + clusters * SMOOTHING) * self.total)
+        };
+        self.counts.iter().enumerate().map(product).collect()
+    }
+
+    /// The nearest centroid.
+    pub fn nearest(&self, x: &[f32]) -> usize {
+        let products = self.products(x);
+        (1..products.len()).fold(0, |best, c| if products[c] > products[best] { c } else { best })
+    }
+
+    /// Takes a key into its cluster.
+    pub fn learn(&mut self, own: usize, key: &[f32], decay: f32) {
+        self.sums.iter_mut().for_each(|sum| *sum *= decay);
+        self.counts.iter_mut().for_each(|count| *count *= decay);
+        let cluster = self.sums.iter_mut().skip(own * self.width).take(self.width);
+        cluster.zip(key).for_each(|(sum, x)| *sum += (1.0 - decay) * x);
+        self.counts[own] += 1.0 - decay;
+        self.total = decay * self.total + (1.0 - decay);
+    }
+}
+
 /// Goes through the tokens of one head. `begin` are the centroids before the text `[C,D]`; `sides` are queries `[Q,D]` and
 /// keys `[K,D]`; centroids stay where they are without a decay.
 pub(super) fn follow(
@@ -40,39 +135,26 @@ pub(super) fn follow(
     first_query: usize,
     decay: Option<f32>,
 ) -> Tokens {
-    let clusters = begin.len() / width;
-    let (mut sums, mut counts, mut total) = (begin.to_vec(), vec![1.0f32; clusters], clusters as f32);
+    let mut centroids = Centroids::new(begin, width);
     let [queries, keys] = sides.map(|side| side.chunks(width).collect::<Vec<_>>());
-    let products = |sums: &[f32], counts: &[f32], total: f32, x: &[f32]| -> Vec<f32> {
-        let product = |(c, count): (usize, &f32)| {
-            let dot: f32 = sums[c * width..(c + 1) * width].iter().zip(x).map(|(sum, x)| sum * x).sum();
-            dot / ((count + SMOOTHING) / (total + clusters as f32 * SMOOTHING) * total)
-        };
-        counts.iter().enumerate().map(product).collect()
-    };
-    let largest =
-        |products: Vec<f32>| (1..products.len()).fold(0, |best, c| if products[c] > products[best] { c } else { best });
     let mut nearest = [Vec::new(), Vec::new()];
     for (position, key) in keys.iter().enumerate() {
         if position >= first_query {
-            nearest[0].push(largest(products(&sums, &counts, total, queries[position - first_query])));
+            nearest[0].push(centroids.nearest(queries[position - first_query]));
         }
-        let own = largest(products(&sums, &counts, total, key));
+        let own = centroids.nearest(key);
         nearest[1].push(own);
-        let Some(decay) = decay else { continue };
-        sums.iter_mut().for_each(|sum| *sum *= decay);
-        counts.iter_mut().for_each(|count| *count *= decay);
-        sums[own * width..(own + 1) * width].iter_mut().zip(*key).for_each(|(sum, x)| *sum += (1.0 - decay) * x);
-        counts[own] += 1.0 - decay;
-        total = decay * total + (1.0 - decay);
+        if let Some(decay) = decay {
+            centroids.learn(own, key, decay);
+        }
     }
     let ends = |vectors: &[&[f32]], absent: usize| {
-        let of_token: Vec<Vec<f32>> = vectors.iter().map(|x| products(&sums, &counts, total, x)).collect();
+        let of_token: Vec<Vec<f32>> = vectors.iter().map(|x| centroids.products(x)).collect();
         let of_cluster = |c: usize| {
             let here = of_token.iter().map(|products| Some(products[c]));
             std::iter::repeat_n(None, absent).chain(here).collect()
         };
-        (0..clusters).map(of_cluster).collect()
+        (0..begin.len() / width).map(of_cluster).collect()
     };
     Tokens { nearest, queries: ends(&queries, first_query), keys: ends(&keys, 0) }
 }

@@ -130,5 +130,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/s2_attention.wgsl")),
     source: include_str!("s2_attention.rs"),
     plug: Plug::mask_mod::<S2Attention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::s2_attention::ALL,
 };

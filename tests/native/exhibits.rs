@@ -2,6 +2,7 @@
 //! here by other means.
 
 mod masks;
+mod selectors;
 
 use crate::tiny;
 use attnscope::api::Reply;

@@ -38,6 +38,7 @@ const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("eigen", "eigenvectors of symmetric matrices"),
     ("gray", "order of hash codes"),
     ("grid", "where a mechanism is asked, and what it remembers"),
+    ("hyper_attention_blocks", "sorted blocks and samples of HyperAttention"),
     ("laws", "whether a mechanism keeps its laws"),
     ("minference_shapes", "the sparse shapes of MInference, and the search among them"),
     ("mod", "the contract and the registry"),

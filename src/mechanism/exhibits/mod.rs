@@ -17,8 +17,14 @@
 //! 4. A test in `tests/native/exhibits` compares it with a count of its own.
 
 pub mod duo_attention;
+pub mod halo_attention;
+pub mod hyper_attention;
 mod masks;
+pub mod minference;
+pub mod neighborhood_attention;
 mod recall;
+pub mod routing_attention;
+pub mod s2_attention;
 mod scene;
 
 pub use scene::{Scene, Stepped, WANTED};
