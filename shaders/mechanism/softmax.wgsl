@@ -26,3 +26,12 @@ fn softmax_slot_weight(p: SoftmaxParams, at: Row, slot: f32) -> f32 {
 fn softmax_slot_value(p: SoftmaxParams, at: Row, d: u32) -> f32 {
     return 0.0;
 }
+
+// In tiles the quotients are the exponents.
+fn softmax_exponent(p: SoftmaxParams, x: f32) -> f32 {
+    return x / p.temperature;
+}
+
+fn softmax_rest(p: SoftmaxParams) -> f32 {
+    return select(MASKED, 0.0, p.off_by_one != 0u);
+}

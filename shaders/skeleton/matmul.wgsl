@@ -3,7 +3,7 @@
 // Computes  y = x·w + b; the slots say how x and w lie and where y goes
 // Reads     x [R,I]   w [I,C]   b, of which [C] from b_first on
 // Writes    what the store slot declares
-// Grid      x tiles of columns, y tiles of rows; 16 × 8, each invocation 4 × 4 entries
+// Grid      x tiles of columns, y tiles of rows; 8 × 8, each invocation 4 × 8 entries
 // Twin      src/model/text.rs
 #slot load
 #slot weight
@@ -29,7 +29,7 @@ struct Shape {
 const TILE_ROWS: u32 = 32u;
 const TILE_COLUMNS: u32 = 64u;
 const TILE_INNER: u32 = 16u;
-const GROUP: u32 = 128u;
+const GROUP: u32 = 64u;
 
 var<workgroup> tile_x: array<vec4<f32>, 128>; // [TILE_INNER, TILE_ROWS / 4]
 var<workgroup> tile_w: array<vec4<f32>, 256>; // [TILE_INNER, TILE_COLUMNS / 4]
@@ -60,15 +60,14 @@ fn finish(row: u32, column: u32, sum: vec4<f32>) {
     store(row, column, y);
 }
 
-@compute @workgroup_size(16, 8)
+@compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let lane = local.y * 16u + local.x;
+    let lane = local.y * 8u + local.x;
     let first_row = group.y * TILE_ROWS;
     let first_column = group.x * TILE_COLUMNS;
-    var sum_0 = vec4<f32>();
-    var sum_1 = vec4<f32>();
-    var sum_2 = vec4<f32>();
-    var sum_3 = vec4<f32>();
+    // Columns 4 x to 4 x + 3 of the tile's left half, and of its right half.
+    var left: mat4x4<f32>;
+    var right: mat4x4<f32>;
     for (var start = 0u; start < shape.inner; start += TILE_INNER) {
         for (var n = lane; n < TILE_INNER * TILE_ROWS / 4u; n += GROUP) {
             let i = start + n % TILE_INNER;
@@ -85,18 +84,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         workgroupBarrier();
         for (var i = 0u; i < TILE_INNER; i++) {
             let rows_x = tile_x[i * (TILE_ROWS / 4u) + local.y];
-            let columns_w = tile_w[i * (TILE_COLUMNS / 4u) + local.x];
-            sum_0 += rows_x.x * columns_w;
-            sum_1 += rows_x.y * columns_w;
-            sum_2 += rows_x.z * columns_w;
-            sum_3 += rows_x.w * columns_w;
+            let left_w = tile_w[i * (TILE_COLUMNS / 4u) + local.x];
+            let right_w = tile_w[i * (TILE_COLUMNS / 4u) + local.x + 8u];
+            // Outer products of four rows and four columns.
+            left += mat4x4<f32>(rows_x.x * left_w, rows_x.y * left_w, rows_x.z * left_w, rows_x.w * left_w);
+            right += mat4x4<f32>(rows_x.x * right_w, rows_x.y * right_w, rows_x.z * right_w, rows_x.w * right_w);
         }
         workgroupBarrier();
     }
     let row = first_row + local.y * 4u;
     let column = first_column + local.x * 4u;
-    finish(row, column, sum_0);
-    finish(row + 1u, column, sum_1);
-    finish(row + 2u, column, sum_2);
-    finish(row + 3u, column, sum_3);
+    for (var r = 0u; r < 4u; r++) {
+        finish(row + r, column, left[r]);
+        finish(row + r, column + 32u, right[r]);
+    }
 }

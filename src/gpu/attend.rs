@@ -47,19 +47,7 @@ impl Plan {
     /// [`Error::Gpu`] when heads or rows are larger than the kernel's workgroup memory; [`Error::Unsupported`] for a stack
     /// that runs on the processor only.
     pub fn attend(&mut self, stack: &Stack, at: &Attend<'_>) -> Result<()> {
-        let most_keys = source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize;
-        let most_width = constant("row", "MOST_WIDTH")?;
-        for (what, came, most) in [
-            ("keys", at.sizes.keys, most_keys),
-            ("entries per head", at.sizes.width, most_width),
-            ("heads", at.sizes.heads, Input::MOST_HEADS),
-        ] {
-            if came > most {
-                let problem =
-                    format!("{came} {what} are more than the {most} the attention kernel holds; use the CPU engine");
-                return Err(Error::Gpu { problem });
-            }
-        }
+        fits(at)?;
         if let Some(placed) = stack.projection_mods.first().filter(|_| self.mixed.is_none()) {
             return Err(unsupported(placed.mechanism.id, "gpu, whose cache holds keys as the model has them"));
         }
@@ -75,6 +63,15 @@ impl Plan {
             None => false,
         };
         match stack.pattern_mods.as_slice() {
+            [] if self.tiles(stack, at, chosen)? => match at.capture {
+                None => Ok(()),
+                // z is the same whether or not somebody looks: maps come from a kernel of their own.
+                Some(_) => {
+                    let spare =
+                        self.storage("spare", at.room.batch * at.shown * at.room.queries * self.mixed_width(at));
+                    self.rows(stack, &Attend { z: &spare, ..*at }, chosen, None)
+                }
+            },
             [] => self.rows(stack, at, chosen, None),
             [placed] => {
                 let reworks = self.stages(stack, placed, at)?.contains(&"rework_rows");
@@ -84,25 +81,67 @@ impl Plan {
         }
     }
 
-    /// The row kernel on scores, masks and normalizer of a stack, with what a selector chose and a pattern mod reworks.
-    fn rows(&mut self, stack: &Stack, at: &Attend<'_>, chosen: bool, rework: Option<&Placed>) -> Result<()> {
-        let mut kernel = Kernel::attend_rows(stack, at.capture.is_some(), at.state.is_some(), chosen);
+    /// Adds the maps alone, of a stack that does not act in stages; z is spoilt.
+    ///
+    /// # Errors
+    /// As [`Plan::attend`].
+    pub fn maps(&mut self, stack: &Stack, at: &Attend<'_>) -> Result<()> {
+        fits(at)?;
+        self.rows(stack, at, false, None)
+    }
+
+    /// The tile kernel, where the stack has one and there are rows enough to share a tile; whether it was planned.
+    fn tiles(&mut self, stack: &Stack, at: &Attend<'_>, chosen: bool) -> Result<bool> {
+        let widths = [at.sizes.width, self.mixed_width(at)];
+        if at.sizes.queries == 1 || widths.iter().any(|width| width % 4 > 0) {
+            return Ok(false);
+        }
+        let Some(kernel) = Kernel::attend_tiles(stack, widths[1], at.state.is_some(), chosen) else { return Ok(false) };
+        let (binds, storage) = self.row_binds(stack, at, chosen, &kernel);
+        if storage > MOST_STORAGE {
+            return Ok(false);
+        }
+        let rows = source::kernel("attend_tiles")?.constant("TILE_ROWS")? as usize;
+        let [queries, heads, _] = at.groups();
+        self.step(kernel, &borrowed(&binds), self.row_shape(at), [queries.div_ceil(rows), heads, 1])?;
+        Ok(true)
+    }
+
+    /// What a kernel of rows or tiles is bound to without captures, and how much of that is storage.
+    fn row_binds(
+        &self,
+        stack: &Stack,
+        at: &Attend<'_>,
+        chosen: bool,
+        kernel: &Kernel,
+    ) -> (Vec<(String, String)>, usize) {
         let mut binds = at.binds(at.z);
         binds.extend(chosen.then(|| ("chosen".into(), "chosen".into())));
-        binds.extend(at.capture.map(|maps| ("maps".into(), maps.into())));
         binds.extend(at.state.map(|state| ("state".into(), state.into())));
         let in_kernel = |placed: &&Placed| kernel.mechanisms.iter().any(|m| m.id == placed.mechanism.id);
         let placed: Vec<&Placed> = stack.iter().filter(in_kernel).collect();
         binds.extend(placed.iter().flat_map(|placed| at.binds_of(placed)));
-        let mut uniforms: usize = placed.iter().map(|placed| uniforms_of(placed)).sum();
+        let uniforms: usize = placed.iter().map(|placed| uniforms_of(placed)).sum();
+        let storage = binds.len() - uniforms;
+        (binds, storage)
+    }
+
+    /// The row kernel on scores, masks and normalizer of a stack, with what a selector chose and a pattern mod reworks.
+    fn rows(&mut self, stack: &Stack, at: &Attend<'_>, chosen: bool, rework: Option<&Placed>) -> Result<()> {
+        let mut kernel = Kernel::attend_rows(stack, at.capture.is_some(), at.state.is_some(), chosen);
+        let (mut binds, mut storage) = self.row_binds(stack, at, chosen, &kernel);
+        if let Some(maps) = at.capture {
+            binds.push(("maps".into(), maps.into()));
+            storage += 1;
+        }
         if let Some(placed) = rework {
             let made = self.made.get(placed.mechanism.id).cloned().unwrap_or_default();
+            let before = binds.len();
             binds.extend(at.binds_of(placed));
             binds.extend(made.iter().map(|name| own(placed, name)).map(|name| (name.clone(), name)));
+            storage += binds.len() - before - uniforms_of(placed);
             kernel = kernel.reworked(placed.mechanism, made);
-            uniforms += uniforms_of(placed);
         }
-        let storage = binds.len() - uniforms;
         if storage > MOST_STORAGE {
             let ids: Vec<_> = stack.iter().map(|placed| placed.mechanism.id).collect();
             let came = "gpu, whose kernels bind at most eight buffers and need more here";
@@ -129,8 +168,13 @@ impl Plan {
 
     /// The shape of the row kernel.
     fn row_shape(&self, at: &Attend<'_>) -> Vec<(&'static str, Word)> {
-        let mixed = [("mix_width", self.mixed.unwrap_or(at.sizes.width).into())];
+        let mixed = [("mix_width", self.mixed_width(at).into())];
         at.shape().into_iter().chain(mixed).collect()
+    }
+
+    /// Entries of a value.
+    fn mixed_width(&self, at: &Attend<'_>) -> usize {
+        self.mixed.unwrap_or(at.sizes.width)
     }
 
     /// Adds the stages of a mechanism, those that make maps only where they are captured; returns their skeletons.
@@ -212,6 +256,24 @@ impl Plan {
         }
         self.step(kernel, &borrowed(&binds), shape(at, stage), groups(&at.sizes, stage)?)
     }
+}
+
+/// Refuses what is larger than the workgroup memory of a kernel.
+fn fits(at: &Attend<'_>) -> Result<()> {
+    let most_keys = source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize;
+    let most_width = constant("row", "MOST_WIDTH")?;
+    for (what, came, most) in [
+        ("keys", at.sizes.keys, most_keys),
+        ("entries per head", at.sizes.width, most_width),
+        ("heads", at.sizes.heads, Input::MOST_HEADS),
+    ] {
+        if came > most {
+            let problem =
+                format!("{came} {what} are more than the {most} the attention kernel holds; use the CPU engine");
+            return Err(Error::Gpu { problem });
+        }
+    }
+    Ok(())
 }
 
 /// The first number that was measured for an input.

@@ -39,11 +39,31 @@ impl Kernel {
             ("place", place),
             ("reworked", "rework_none"),
         ];
-        // Selectors, pattern mods and mixers act in stages.
-        let in_rows = |role| matches!(role, Role::ScoreMod | Role::MaskMod | Role::Normalizer);
-        let mechanisms = stack.iter().map(|placed| placed.mechanism);
-        let mechanisms = mechanisms.filter(|mechanism| in_rows(mechanism.plug.role)).collect();
-        Self { mechanisms, ..Self::new("attend_rows", &pieces) }
+        Self { mechanisms: in_rows(stack), ..Self::new("attend_rows", &pieces) }
+    }
+
+    /// The tile kernel of a stack for values of `width` entries, where there is one: its normalizer divides exponentials by
+    /// their sum. `cached` and `chosen` are as for [`Kernel::attend_rows`].
+    pub fn attend_tiles(stack: &Stack, width: usize, cached: bool, chosen: bool) -> Option<Self> {
+        let span = match width {
+            ..=32 => "span_32",
+            33..=64 => "span_64",
+            65..=128 => "span_128",
+            _ => return None,
+        };
+        let mechanisms = in_rows(stack);
+        let of = |role| mechanisms.iter().filter(move |mechanism| mechanism.plug.role == role);
+        if !of(Role::Normalizer).all(|normalizer| fills(normalizer, "exponent")) {
+            return None;
+        }
+        let skips = chosen || of(Role::MaskMod).next().is_some();
+        let pieces = [
+            ("choice", if chosen { "choose_stored" } else { "choose_all" }),
+            ("place", if cached { "place_state" } else { "place_shape" }),
+            ("skip", if skips { "skip_empty" } else { "skip_none" }),
+            ("span", span),
+        ];
+        Some(Self { mechanisms, ..Self::new("attend_tiles", &pieces) })
     }
 
     /// The same with another piece in a slot.
@@ -95,6 +115,12 @@ impl Kernel {
     }
 }
 
+/// What acts inside a kernel of rows or tiles: selectors, pattern mods and mixers act in stages.
+fn in_rows(stack: &Stack) -> Vec<&'static Mechanism> {
+    let inside = |role| matches!(role, Role::ScoreMod | Role::MaskMod | Role::Normalizer);
+    stack.iter().map(|placed| placed.mechanism).filter(|mechanism| inside(mechanism.plug.role)).collect()
+}
+
 /// What a role fills in the attention skeleton: slot, and the line that calls the mechanism. `$` stands for its stem.
 ///
 /// | Slot | Function | Gives |
@@ -108,6 +134,7 @@ impl Kernel {
 /// | `rounds`, `step` | `$_rounds`, `$_step(p, Row, round, x, Fold)` | an entry's next value, given maximum, sum and count of the row |
 /// | `slot_weight` | `$_slot_weight(p, Row, slot)` | the weight shown, given the entry's last value |
 /// | `slot_value` | `$_slot_value(p, Row, d)` | what the slot adds to z per unit of weight |
+/// | `exponent`, `rest` | `$_exponent(p, x)`, `$_rest(p)` | in tiles, where weights are exponentials over their sum: the exponent of a score, and of what no key gets, MASKED for nothing |
 ///
 /// Some are [optional](OPTIONAL).
 pub fn calls(role: Role, in_stage: bool) -> &'static [(&'static str, &'static str)] {
@@ -133,6 +160,8 @@ pub fn calls(role: Role, in_stage: bool) -> &'static [(&'static str, &'static st
             ("step", "x = $_step($_params, row, round, x, fold);"),
             ("slot_weight", "slot_weight = $_slot_weight($_params, row, slot);"),
             ("slot_value", "value += slot_weight * $_slot_value($_params, row, d);"),
+            ("exponent", "x = $_exponent($_params, x);"),
+            ("rest", "rest = $_rest($_params);"),
         ],
     }
 }
@@ -159,8 +188,11 @@ const STAGE: &[(&str, &str)] = &[
 /// have them all the same, or a mechanism would compute something else there.
 pub const OPTIONAL: &[&str] = &["reach", "prepare", "enter", "gather", "rework_slot"];
 
+/// Slots of tiles. A normalizer that fills them has a tile kernel; any other is computed row by row.
+const TILED: &[&str] = &["exponent", "rest"];
+
 /// Whether `mechanism` fills `slot`, given that its role does.
 pub fn fills(mechanism: &Mechanism, slot: &str) -> bool {
     let function = || format!("fn {}_{slot}(", mechanism.id);
-    !OPTIONAL.contains(&slot) || mechanism.wgsl.is_some_and(|text| text.contains(&function()))
+    !OPTIONAL.contains(&slot) && !TILED.contains(&slot) || mechanism.wgsl.is_some_and(|text| text.contains(&function()))
 }

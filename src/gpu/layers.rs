@@ -8,9 +8,10 @@
 //! ```
 //!
 //! That is 8 L + 3 dispatches with rotary and 7 L + 3 with learned positions, in one pass and one submit: 51 for the shipped
-//! model. Captures cost no dispatch but three: the two parts of the embedding, and the result of each head. An activation
-//! that is asked for gets a buffer of its own; all others share one per kind, layer after layer. Rotated queries and keys
-//! always stay, so that the maps of a head can be computed later.
+//! model. Captures cost a dispatch for each part of the embedding, and per layer one for maps and one for results of heads: what
+//! the pass itself computes is the same to the bit whether or not somebody looks. An activation that is asked for gets a
+//! buffer of its own; all others share one per kind, layer after layer. Rotated queries and keys always stay, so that the
+//! maps of a head can be computed later.
 
 use super::kernel::Kernel;
 use super::plan::{Attend, Plan, Product, Read};

@@ -177,7 +177,8 @@ impl Linker<'_> {
             return Err(super::attend::unsupported(id, super::attend::NO_TWIN));
         };
         let has = |slot: &str| self.filled.iter().any(|filled| filled == slot);
-        if let Some(missing) = OPTIONAL.iter().find(|slot| has("step") && !has(slot) && fills(mechanism, slot)) {
+        let weighs = has("step") || has("exponent");
+        if let Some(missing) = OPTIONAL.iter().find(|slot| weighs && !has(slot) && fills(mechanism, slot)) {
             let problem = format!("has no slot {missing}, which {id} fills");
             return Err(fault(&source::kernel(self.kernel.name)?.path(), 1, problem));
         }

@@ -175,7 +175,7 @@ impl GpuModel {
             shown: 1,
             scale: self.config.scale(),
         };
-        plan.attend(request.stack, &at)?;
+        plan.maps(request.stack, &at)?;
         plan.reads.push(Read { buffer: "maps".into(), first: 0, words: 2 * n * n + n });
         let mut uploads = parameters(request.stack);
         uploads.extend(self.inputs_at(request, layer));

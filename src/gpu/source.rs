@@ -29,11 +29,11 @@ sources! {
         capture_maps capture_none choose_all choose_stored close_none draw flat fold format_f16 format_f32 format_i8
         gelu gelu_tanh head input_layer input_plain input_rms keys_all keys_listed lanes load_heads load_rows masked
         mix_row pair place_shape place_state reduce relu rework_none rework_rows row share_columns share_rows silu
-        state step store_activated store_cached store_gated store_heads store_logits store_residual store_rows token
-        token_at turn_none turn_pairs weight_columns weight_rows
+        skip_empty skip_none span_128 span_32 span_64 state step store_activated store_cached store_gated store_heads store_logits store_residual store_rows tile_mix tile_pair
+        token token_at turn_none turn_pairs weight_columns weight_rows
     }
     skeleton {
-        attend_rows choose_rows chunk_states decode_product follow_tokens list_rows matmul mix_chunks norm_rows project_rows
+        attend_rows attend_tiles choose_rows chunk_states decode_product follow_tokens list_rows matmul mix_chunks norm_rows project_rows
         scan_columns scan_states scan_tokens token_sums token_values top_rows
     }
     model { ceiling_multiply ceiling_read embed layer_norm result rms_norm rotate sample }

@@ -56,6 +56,7 @@ fn a_wrong_twin_is_noticed() {
         ("streaming_window", "< u32(p.window)", "<= u32(p.window)"),
         ("streaming_window", "first || recent", "recent"),
         ("softmax", "x / fold.sum", "x / (fold.sum + 0.001)"),
+        ("softmax", "return x / p.temperature;", "return x / (p.temperature + 0.01);"),
         ("softmax", "p.off_by_one != 0u", "false"),
         ("attention_sink_operators", "p.head_shared != 0u", "false"),
         ("duo_attention", "alpha >= p.streaming", "alpha > p.streaming + 0.2"),

@@ -82,12 +82,15 @@ fn a_good_gpu_passes_every_part() {
 #[test]
 fn a_wrong_kernel_is_never_used() {
     let kernels = [
-        ("matmul", "sum_2 += rows_x.z * columns_w;", "sum_2 += rows_x.y * columns_w;"),
+        ("matmul", "rows_x.z * left_w", "rows_x.y * left_w"),
         ("rms_norm", "x[start + m] * factor * affine[m];", "x[start + m] * affine[m];"),
         ("rotate", "rot_k[at] = a * turn.x - b * turn.y;", "rot_k[at] = a * turn.x + b * turn.y;"),
         ("embed", "quad(token * quads + column / 4u)", "quad(token * quads)"),
         ("attend_rows", "s *= shape.scale;", "s *= 1.1 * shape.scale;"),
-        ("softmax", "return x / fold.sum;", "return x / (fold.sum + 0.01);"),
+        ("attend_tiles", "var s = product * shape.scale;", "var s = 1.1 * product * shape.scale;"),
+        ("tile_mix", "sums[1] * fades[row + 1u]", "sums[1] * fades[row]"),
+        ("softmax", "return x / fold.sum;", "return x / (fold.sum + 0.1);"),
+        ("softmax in tiles", "return x / p.temperature;", "return 1.1 * x / p.temperature;"),
         (
             "decode_product",
             "y[c] = y[c] * scale(column + c) + affine",
@@ -171,7 +174,7 @@ fn the_run_is_verified_against_the_definition() {
     assert_eq!(block_on(engine.verify(async || true)).unwrap_err(), Error::Superseded);
 
     // What the self-check cannot see, since it begins later: a kernel that is wrong for long prompts only.
-    let _faulty = Faulty::new(wrong("s *= shape.scale;", "s *= shape.scale * select(1.0, 1.01, row.query > 40u);"));
+    let _faulty = Faulty::new(wrong("var s = product * shape.scale;", "var s = product * shape.scale * select(1.0, 1.01, row > 40u);"));
     let mut engine = open(&files());
     assert_eq!(engine.facts().self_check_passed(), Some(true));
     run(&mut engine, &experiment(&"ab".repeat(30), &[&[]])).unwrap();
@@ -189,8 +192,8 @@ fn the_run_is_verified_against_the_definition() {
 fn what_is_not_finite_is_named() {
     // Not in the passes of the self-check, which are short.
     let _faulty = Faulty::new(wrong(
-        "s *= shape.scale;",
-        "s *= shape.scale * select(1.0, exp(200.0 + 0.0 * s), row.query > 40u);",
+        "var s = product * shape.scale;",
+        "var s = product * shape.scale * select(1.0, exp(200.0 + 0.0 * product), row > 40u);",
     ));
     let mut engine = open(&files());
     assert!(engine.facts().tier >= Tier::WebGpu, "{:?}", engine.facts());

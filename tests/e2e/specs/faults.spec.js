@@ -28,11 +28,11 @@ const FAULTS = [
   { name: "limits at the minimum of the standard", plan: { limits: MINIMUM }, tier: /webgpu/ },
   { name: "limits below the minimum", plan: { limits: { maxStorageBuffersPerShaderStage: 4 } }, tier: /cpu/, reason: /4 storage buffers/ },
   { name: "no f16, no subgroups, no other feature", plan: { features: [] }, tier: /^webgpu$/ },
-  { name: "wrong matrix product", plan: { later: { replace: ["sum_2 += rows_x.z * columns_w;", "sum_2 += rows_x.y * columns_w;"] } }, tier: /cpu/, reason: /failed the self-check: its logits/ },
+  { name: "wrong matrix product", plan: { later: { replace: ["rows_x.z * left_w", "rows_x.y * left_w"] } }, tier: /cpu/, reason: /failed the self-check: its logits/ },
   { name: "wrong decoding", plan: { later: { replace: ["y[c] = y[c] * scale(column + c) + affine", "y[c] = 0.9 * y[c] * scale(column + c) + affine"] } }, tier: /cpu/, reason: /self-check: its decoding/ },
   { name: "wrong mechanism", plan: { later: { replace: ["return s - slope", "return s - 1.5 * slope"] } }, tier: /cpu/, reason: /self-check of alibi/, incident: /self-check of alibi/ },
   { name: "kernel that does not compile", plan: { later: { replace: ["fn main(", "fn main_is_gone("] } }, tier: /cpu/, reason: /main/ },
-  { name: "numbers that are not finite, in long prompts only", plan: { later: { replace: ["s *= shape.scale;", "s *= shape.scale * select(1.0, exp(200.0 + 0.0 * s), row.query > 40u);"] } }, then: {}, tier: /cpu/, reason: /blocks\.0\.attn\.hook_\w+ is not finite/, incident: /not finite/ },
+  { name: "numbers that are not finite, in long prompts only", plan: { later: { replace: ["var s = product * shape.scale;", "var s = product * shape.scale * select(1.0, exp(200.0 + 0.0 * product), row > 40u);"] } }, then: {}, tier: /cpu/, reason: /blocks\.0\.attn\.hook_\w+ is not finite/, incident: /not finite/ },
   { name: "out of memory while the model is uploaded", plan: { later: { outOfMemory: true } }, tier: /cpu/, reason: /out of memory/ },
   { name: "out of memory in a run", plan: {}, then: { outOfMemory: true }, tier: /cpu/, reason: /out of memory/, incident: /out of memory/ },
   { name: "kernel that hangs", plan: {}, then: { hangs: true }, tier: /cpu/, reason: /did not answer within/, incident: /taken to hang/ },
@@ -113,7 +113,7 @@ test("a damaged weight turns the badge red, and the page says so", async ({ play
 });
 
 test("the run is verified against the definition, and a kernel that is wrong for long prompts only is found", async ({ playground, page }) => {
-  await inject(page, { later: { replace: ["s *= shape.scale;", "s *= shape.scale * select(1.0, 1.05, row.query > 40u);"] } });
+  await inject(page, { later: { replace: ["var s = product * shape.scale;", "var s = product * shape.scale * select(1.0, 1.05, row > 40u);"] } });
   await playground.open(HASH);
   await expect(playground.engine).toHaveAttribute("data-tier", /webgpu/);
   const verified = page.getByTestId("verified");
