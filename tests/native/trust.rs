@@ -174,7 +174,10 @@ fn the_run_is_verified_against_the_definition() {
     assert_eq!(block_on(engine.verify(async || true)).unwrap_err(), Error::Superseded);
 
     // What the self-check cannot see, since it begins later: a kernel that is wrong for long prompts only.
-    let _faulty = Faulty::new(wrong("var s = product * shape.scale;", "var s = product * shape.scale * select(1.0, 1.01, row > 40u);"));
+    let _faulty = Faulty::new(wrong(
+        "var s = product * shape.scale;",
+        "var s = product * shape.scale * select(1.0, 1.01, row > 40u);",
+    ));
     let mut engine = open(&files());
     assert_eq!(engine.facts().self_check_passed(), Some(true));
     run(&mut engine, &experiment(&"ab".repeat(30), &[&[]])).unwrap();
