@@ -8,7 +8,7 @@ use crate::lens::exhibit::Exhibits;
 use crate::lens::finding::{Asked, Found};
 use crate::mechanism::exhibits::{Offer, Scene, WANTED};
 use crate::mechanism::{Placed, Stack};
-use crate::outcome::Token;
+use crate::outcome::{STORED_TOKENS, Token};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Engine {
 
     fn passes(&mut self, question: &Question<'_>) -> Result<Passes> {
         let heads = self.config.layers * self.config.heads;
-        let most = MOST_CELLS.div_euclid(heads.max(1)).isqrt().max(1);
+        let most = MOST_CELLS.div_euclid(heads.max(1)).isqrt().clamp(1, STORED_TOKENS);
         let tokens = &question.tokens[..question.tokens.len().min(most)];
         let own = self.base(question, tokens, &WANTED)?;
         let plain = Question { stack: Stack::new(question.pane, &[])?, tokens: tokens.to_vec(), ..*question };

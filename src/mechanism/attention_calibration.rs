@@ -97,8 +97,8 @@ const ABSOLUTE: u32 = word("threshold", "absolute");
 const TOKEN_ZERO: u32 = word("spare", "token_zero");
 const FIRST_DETECTED: u32 = word("spare", "first_detected");
 const AFTER_SINKS: u32 = word("columns", "after_sinks");
-const PREFIX: u32 = word("mode", "prefix");
-const ONE: u32 = word("heads", "one");
+pub(super) const PREFIX: u32 = word("mode", "prefix");
+pub(super) const ONE: u32 = word("heads", "one");
 const CALIBRATED: u32 = word("heads", "calibrated");
 
 const fn word(key: &str, word: &str) -> u32 {
@@ -154,7 +154,7 @@ fn acts(p: &AttentionCalibrationParams, layer: usize, layers: usize) -> bool {
 }
 
 /// Which heads of this layer are calibrated, broadcastable to `[B,H,1,K]`; absent when none is.
-fn gate(p: &AttentionCalibrationParams, at: &Grid) -> Option<Tensor<4, Bool>> {
+pub(super) fn gate(p: &AttentionCalibrationParams, at: &Grid) -> Option<Tensor<4, Bool>> {
     acts(p, at.layer, at.layers).then(|| match p.heads {
         ONE => at.head_ordinal().equal_elem((p.head + 1) as f32),
         CALIBRATED => at.input::<1>(0).reshape([1, at.heads, 1, 1]).greater_elem(0.5),
@@ -177,7 +177,7 @@ fn gates(values: &[Value], probed: &Probed) -> Vec<f32> {
 }
 
 /// How much the rows that can see a key look at it: `[B,H,1,K]`, in mode `prefix` `[B,H,Q,K]`.
-fn mean_columns(p: &AttentionCalibrationParams, at: &Grid, a: &Tensor<4>, memory: &mut Memory) -> Tensor<4> {
+pub(super) fn mean_columns(p: &AttentionCalibrationParams, at: &Grid, a: &Tensor<4>, memory: &mut Memory) -> Tensor<4> {
     let [batch, heads, _, keys] = a.dims();
     let before = match memory.get(SUMS, at.layer) {
         // Sums of a decode; the keys since then had no rows yet.
@@ -197,7 +197,7 @@ fn mean_columns(p: &AttentionCalibrationParams, at: &Grid, a: &Tensor<4>, memory
 }
 
 /// The keys that are turned down, of the shape of `mean`.
-fn hidden(p: &AttentionCalibrationParams, at: &Grid, mean: Tensor<4>) -> Tensor<4, Bool> {
+pub(super) fn hidden(p: &AttentionCalibrationParams, at: &Grid, mean: Tensor<4>) -> Tensor<4, Bool> {
     let n = if p.mode == PREFIX { at.query() + 1.0 } else { at.query().full_like(at.keys as f32) };
     let tau = if p.threshold == ABSOLUTE { n.full_like(p.tau) } else { n.recip() * p.alpha };
     let rows = mean.dims()[2];
@@ -246,5 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/attention_calibration.wgsl")),
     source: include_str!("attention_calibration.rs"),
     plug: Plug::pattern_mod::<AttentionCalibration>(),
-    exhibits: &[],
+    exhibits: super::exhibits::attention_calibration::ALL,
 };

@@ -191,5 +191,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/attention_sink_operators.wgsl")),
     source: include_str!("attention_sink_operators.rs"),
     plug: Plug::normalizer::<AttentionSinkOperators>(),
-    exhibits: &[],
+    exhibits: super::exhibits::attention_sink_operators::ALL,
 };

@@ -31,7 +31,6 @@
 //! `block = 1`: no layer echoes.
 //!
 //! ## Errors
-//!
 //! None beyond parameter ranges. A leader that is not earlier, or of which a step knows nothing, leads nobody.
 //!
 //! ## Numerics
@@ -81,7 +80,8 @@ crate::params! {
     }
 }
 
-const BLOCKS: u32 = word("mode", "blocks");
+pub(super) const BLOCKS: u32 = word("mode", "blocks");
+pub(super) const PAIR: u32 = word("mode", "pair");
 const SIMILAR: u32 = word("mode", "similar");
 const AVERAGED: u32 = word("similarity", "averaged");
 const CONTENT: u32 = word("similarity", "content");
@@ -172,7 +172,7 @@ fn leads(p: &EchoAttParams, layer: usize, layers: usize) -> bool {
 }
 
 /// How alike layers are, or their heads, about which a mean over heads says nothing.
-fn alike(p: &EchoAttParams, probed: &Probed, of_heads: bool) -> Alike {
+pub(super) fn alike(p: &EchoAttParams, probed: &Probed, of_heads: bool) -> Alike {
     let compared = match p.similarity {
         AVERAGED if !of_heads => Compared::Averaged,
         CONTENT => Compared::Content,
@@ -182,7 +182,7 @@ fn alike(p: &EchoAttParams, probed: &Probed, of_heads: bool) -> Alike {
 }
 
 /// The leaders of all layers.
-fn chosen_leaders(p: &EchoAttParams, probed: &Probed) -> Vec<usize> {
+pub(super) fn chosen_leaders(p: &EchoAttParams, probed: &Probed) -> Vec<usize> {
     let layers = probed.layers;
     let last = layers.saturating_sub(p.protect_last as usize);
     let mut runs: Vec<usize> = (0..layers).collect();
@@ -246,5 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/echo_att.wgsl")),
     source: include_str!("echo_att.rs"),
     plug: Plug::pattern_mod::<EchoAtt>(),
-    exhibits: &[],
+    exhibits: super::exhibits::echo_att::ALL,
 };

@@ -74,9 +74,9 @@ crate::params! {
     }
 }
 
-const SOFTMAX: u32 = choice::<LightningAttentionParams>("operator", "softmax");
-const LEFT: u32 = choice::<LightningAttentionParams>("algorithm", "left");
-const RIGHT: u32 = choice::<LightningAttentionParams>("algorithm", "right");
+pub(super) const SOFTMAX: u32 = choice::<LightningAttentionParams>("operator", "softmax");
+pub(super) const LEFT: u32 = choice::<LightningAttentionParams>("algorithm", "left");
+pub(super) const RIGHT: u32 = choice::<LightningAttentionParams>("algorithm", "right");
 const CODE: u32 = choice::<LightningAttentionParams>("decay", "code");
 const PAPER: u32 = choice::<LightningAttentionParams>("decay", "paper");
 
@@ -147,7 +147,7 @@ impl Mixer for LightningAttention {
 }
 
 /// a = -ln λ of every head, `[1,H,1,1]`.
-fn rate(p: &LightningAttentionParams, at: &Grid) -> Tensor<4> {
+pub(super) fn rate(p: &LightningAttentionParams, at: &Grid) -> Tensor<4> {
     let (layer, layers) = (at.layer as f32, at.layers as f32);
     let of = |head: usize| match p.decay {
         CODE => slope(head, at.heads) * (1.0 - layer / (layers - 1.0).max(1.0) + 1e-5),
@@ -246,5 +246,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/lightning_attention.wgsl")),
     source: include_str!("lightning_attention.rs"),
     plug: Plug::mixer::<LightningAttention>(),
-    exhibits: &[],
+    exhibits: super::exhibits::lightning_attention::ALL,
 };

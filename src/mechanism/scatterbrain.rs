@@ -73,7 +73,8 @@ crate::params! {
     }
 }
 
-const LOCAL: u32 = choice::<ScatterbrainParams>("support", "local");
+pub(super) const LOCAL: u32 = choice::<ScatterbrainParams>("support", "local");
+pub(super) const NONE: u32 = choice::<ScatterbrainParams>("support", "none");
 const LSH: u32 = choice::<ScatterbrainParams>("support", "lsh");
 
 const MOST_PAIRS: usize = 128;
@@ -192,5 +193,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/scatterbrain.wgsl")),
     source: include_str!("scatterbrain.rs"),
     plug: Plug::mixer::<Scatterbrain>(),
-    exhibits: &[],
+    exhibits: super::exhibits::scatterbrain::ALL,
 };

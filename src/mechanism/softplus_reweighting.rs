@@ -86,14 +86,14 @@ crate::params! {
     }
 }
 
-const SOFTMAX: u32 = operator("softmax");
-const LSSA: u32 = operator("lssa");
-const LSSAR: u32 = operator("lssar");
+pub(super) const SOFTMAX: u32 = operator("softmax");
+pub(super) const LSSA: u32 = operator("lssa");
+pub(super) const LSSAR: u32 = operator("lssar");
 const SOFTPLUS_L1: u32 = operator("softplus_l1");
 const RELU_L1: u32 = operator("relu_l1");
 const SIGMOID: u32 = operator("sigmoid");
 const SIGMOID_L1: u32 = operator("sigmoid_l1");
-const SOFTMAX_REWEIGHTED: u32 = operator("softmax_reweighted");
+pub(super) const SOFTMAX_REWEIGHTED: u32 = operator("softmax_reweighted");
 const LN_D_LN_N: u32 = choice::<SoftplusReweightingParams>("length_scale", "ln_d_ln_n");
 const LN_D_LN_TRAIN_LENGTH: u32 = choice::<SoftplusReweightingParams>("length_scale", "ln_d_ln_train_length");
 
@@ -208,5 +208,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/softplus_reweighting.wgsl")),
     source: include_str!("softplus_reweighting.rs"),
     plug: Plug::normalizer::<SoftplusReweighting>(),
-    exhibits: &[],
+    exhibits: super::exhibits::softplus_reweighting::ALL,
 };

@@ -82,8 +82,9 @@ crate::params! {
     }
 }
 
-const TIDAL: u32 = word("lists", "tidal");
-const WINDOW: u32 = word("lists", "window");
+pub(super) const TIDAL: u32 = word("lists", "tidal");
+pub(super) const EVERY_LAYER: u32 = word("lists", "every_layer");
+pub(super) const WINDOW: u32 = word("lists", "window");
 const AUTO: u32 = word("places", "auto");
 const GROUP: u32 = word("heads", "group");
 const ALL_HEADS: u32 = word("heads", "all");
@@ -99,7 +100,7 @@ const LIST: &str = "list";
 
 /// What a layer does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Layer {
+pub(super) enum Layer {
     /// Sees everything.
     Full,
     /// Sees everything and writes the list.
@@ -149,7 +150,7 @@ impl Selector for TidalDecode {
 }
 
 /// What this layer does.
-fn layer(p: &TidalDecodeParams, layer: usize, layers: usize) -> Layer {
+pub(super) fn layer(p: &TidalDecodeParams, layer: usize, layers: usize) -> Layer {
     let auto = p.places == AUTO;
     let select = if auto { 1 + usize::from(layers > 6) } else { p.select_layer as usize };
     let select = select.min(layers.saturating_sub(1));
@@ -226,13 +227,10 @@ pub const MECHANISM: Mechanism = Mechanism {
     laws: &[
         Law::Causal,
         Law::RowsSumToOne(&[]),
-        Law::Prefix(&[("lists", Value::Choice(word("lists", "every_layer"))), ("budget", Value::Int(4))]),
+        Law::Prefix(&[("lists", Value::Choice(EVERY_LAYER)), ("budget", Value::Int(4))]),
         Law::Prefix(&[("budget", Value::Int(4))]),
         Law::ReducesTo { other: "softmax", at: &[("budget", Value::Int(512))] },
-        Law::ReducesTo {
-            other: "softmax",
-            at: &[("lists", Value::Choice(word("lists", "every_layer"))), ("budget", Value::Int(512))],
-        },
+        Law::ReducesTo { other: "softmax", at: &[("lists", Value::Choice(EVERY_LAYER)), ("budget", Value::Int(512))] },
         Law::ReducesTo {
             other: "streaming_window",
             at: &[("lists", Value::Choice(WINDOW)), ("budget", Value::Int(20))],
@@ -246,5 +244,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/tidal_decode.wgsl")),
     source: include_str!("tidal_decode.rs"),
     plug: Plug::selector::<TidalDecode>(),
-    exhibits: &[],
+    exhibits: super::exhibits::tidal_decode::ALL,
 };

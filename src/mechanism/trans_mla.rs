@@ -235,5 +235,5 @@ pub const MECHANISM: Mechanism = Mechanism {
     wgsl: Some(include_str!("../../shaders/mechanism/trans_mla.wgsl")),
     source: include_str!("trans_mla.rs"),
     plug: Plug::projection_mod::<TransMla>(),
-    exhibits: &[],
+    exhibits: super::exhibits::trans_mla::ALL,
 };

@@ -3,7 +3,7 @@
 //! Everything here is linear algebra on the processor in f64: once per setting, never per token.
 
 use super::trans_mla::{COMPRESSED, SEPARATE, TransMlaParams};
-use super::{Grid, Probed, eigen};
+use super::{Eigen, Grid, Probed, eigen};
 use crate::spec::{Params, Value};
 use burn::tensor::Tensor;
 
@@ -87,14 +87,34 @@ pub(super) fn maps(values: &[Value], probed: &Probed) -> Vec<f32> {
         if p.mode != COMPRESSED {
             return vec![0.0; 9 * latent * latent];
         }
-        let moments: Matrix =
-            moments.data.chunks((2 * latent).max(1)).map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect();
+        let moments = rows_of(moments, 2 * latent);
         of_layer(&p, &kept, &moments, groups, probed.rotates)
     };
     probed.moments.iter().flat_map(layer).collect()
 }
 
-fn of_layer(p: &TransMlaParams, kept: &Kept, moments: &Matrix, groups: usize, rotates: bool) -> Vec<f32> {
+/// A square array as rows in f64.
+fn rows_of(array: &crate::hook::Array, size: usize) -> Matrix {
+    array.data.chunks(size.max(1)).map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect()
+}
+
+/// What the latent of a layer is cut from.
+struct Bracket {
+    /// T.
+    turn: Matrix,
+    /// T beside values that stay.
+    whole: Matrix,
+    /// Second moments of turned keys and values.
+    moments: Matrix,
+    /// Entries without a position.
+    live: Vec<usize>,
+    /// What keys are divided by.
+    ratio: f64,
+    /// Of the moments of the live entries, keys divided.
+    found: Eigen,
+}
+
+fn bracket(p: &TransMlaParams, kept: &Kept, moments: &Matrix, groups: usize, rotates: bool) -> Bracket {
     let (width, both) = (kept.width, moments.len());
     let latent = groups * width;
     let turn = if rotates && p.rorope { turn(p, moments, groups, width) } else { identity(latent) };
@@ -120,6 +140,38 @@ fn of_layer(p: &TransMlaParams, kept: &Kept, moments: &Matrix, groups: usize, ro
     };
     let live: Vec<usize> = free.into_iter().chain(values).collect();
     let found = eigen(live.iter().map(|i| live.iter().map(|j| entry(*i, *j)).collect()).collect());
+    Bracket { turn, whole, moments, live, ratio, found }
+}
+
+/// How the second moments of one layer are spread.
+pub(super) struct Energy {
+    /// Share of the keys' moments in each key–value head, and in each turned one.
+    pub heads: [Vec<f32>; 2],
+    /// Eigenvalues of what the latent is cut from, largest first.
+    pub values: Vec<f64>,
+    /// How many of them are kept.
+    pub rank: usize,
+}
+
+/// The energy of one layer; none where nothing was measured.
+pub(super) fn energy(p: &TransMlaParams, probed: &Probed, layer: usize) -> Option<Energy> {
+    let (groups, width) = (probed.kv_heads, probed.width);
+    let kept = Kept::new(p, groups, width, probed.rotates);
+    let moments = rows_of(probed.moments.get(layer)?, 2 * groups * width);
+    let bracket = bracket(p, &kept, &moments, groups, probed.rotates);
+    let shares = |moments: &Matrix| -> Vec<f32> {
+        let head = |head: usize| (head * width..(head + 1) * width).map(|index| moments[index][index]).sum::<f64>();
+        let heads: Vec<f64> = (0..groups).map(head).collect();
+        heads.iter().map(|energy| (energy / heads.iter().sum::<f64>().max(f64::MIN_POSITIVE)) as f32).collect()
+    };
+    Some(Energy { heads: [shares(&moments), shares(&bracket.moments)], values: bracket.found.values, rank: kept.rank })
+}
+
+fn of_layer(p: &TransMlaParams, kept: &Kept, moments: &Matrix, groups: usize, rotates: bool) -> Vec<f32> {
+    let both = moments.len();
+    let latent = groups * kept.width;
+    let Bracket { turn, whole, live, ratio, found, .. } = bracket(p, kept, moments, groups, rotates);
+    let weight = |index: usize| if index < latent { 1.0 / ratio } else { 1.0 };
     // Pᵀ with each column times `scale`; zero where an entry keeps its position.
     let scaled = |scale: &dyn Fn(usize) -> f64| -> Matrix {
         let row = |vector: &Vec<f64>| {

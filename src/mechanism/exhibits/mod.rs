@@ -16,16 +16,24 @@
 //! 3. Name `exhibits::<stem>::ALL` in the mechanism's `exhibits`.
 //! 4. A test in `tests/native/exhibits` compares it with a count of its own.
 
+pub mod attention_calibration;
+pub mod attention_sink_operators;
 pub mod duo_attention;
+pub mod echo_att;
 pub mod halo_attention;
 pub mod hyper_attention;
+pub mod lightning_attention;
 mod masks;
 pub mod minference;
 pub mod neighborhood_attention;
 mod recall;
 pub mod routing_attention;
 pub mod s2_attention;
+pub mod scatterbrain;
 mod scene;
+pub mod softplus_reweighting;
+pub mod tidal_decode;
+pub mod trans_mla;
 
 pub use scene::{Scene, Stepped, WANTED};
 
