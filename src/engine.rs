@@ -13,6 +13,7 @@
 mod analyse;
 mod ceiling;
 mod check;
+mod circuits;
 mod exhibits;
 pub mod fixture;
 mod generate;
@@ -28,6 +29,7 @@ mod quote;
 mod recover;
 mod runner;
 mod share;
+mod study;
 mod texts;
 mod values;
 mod verify;

@@ -205,7 +205,7 @@ pub trait Word: Copy + PartialEq + Send + Sync + 'static {
     fn help(self) -> &'static str;
 }
 
-pub use instruments::{Act, Effect, Instruments, LensLayout, LensNorm, PatchMetric, PatchSite, Removal, Through};
+pub use instruments::{Act, Effect, Instruments, LensLayout, LensNorm, Over, PatchMetric, PatchSite, Removal, Study, Through};
 
 words! {
     /// What the matrices show.
@@ -240,6 +240,8 @@ words! {
         Lens = "lens",
         /// Heads taken out, activations put in from another prompt.
         Interventions = "interventions",
+        /// Evaluations, sinks over many texts, streaming, attributions.
+        Studies = "studies",
         /// The mechanism's page.
         Paper = "paper",
     }

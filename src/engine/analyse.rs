@@ -14,7 +14,7 @@ use crate::lens::base::{Again, Base};
 use crate::lens::causal::{Judged, Removals, every_head};
 use crate::lens::composition::{Composition, Score};
 use crate::lens::estimate;
-use crate::lens::finding::{Ablated, Asked, Axis, Fact, Finding, Found, Grid, Sheet};
+use crate::lens::finding::{Ablated, Asked, Axis, Fact, Finding, Found, Grid, Sheet, View};
 use crate::lens::logit_lens::{Look, logit_lens};
 use crate::lens::patching::{self, Patching};
 use crate::lens::paths::{self, Paths};
@@ -47,6 +47,8 @@ pub(super) struct Bench {
     /// Final norm and vocabulary head.
     readout: Option<Arc<Readout>>,
     composition: Option<Composition>,
+    /// Studies under way or done, the newest last.
+    pub studies: Vec<super::study::Work>,
 }
 
 /// One pane's side of a question.
@@ -104,6 +106,10 @@ impl Engine {
             "composition" => self.composition(&question)?,
             "exhibits" => self.exhibits(&question, &experiment.view.paper)?,
             "exhibits_slow" => self.slow_exhibits(&question, &experiment.view.paper, &mut step).await?,
+            id if analysis.view == View::Study => {
+                let set = (analysis.reads)(question.set);
+                self.study(&question, experiment, id, set, &mut step).await?
+            }
             _ => return Err(Error::Internal(format!("{} has no answer", analysis.id))),
         };
         Ok(self.finding(analysis, &question.tokens, asked, found, start))

@@ -13,7 +13,7 @@ use crate::model::attention::uniform;
 use crate::model::config::{Pairing, Positions};
 
 /// One text a line.
-const TEXTS: &str = include_str!("calibration.txt");
+pub(super) const TEXTS: &str = include_str!("calibration.txt");
 /// Tokens of each, so that patterns of several texts can be compared place by place.
 const LENGTH: usize = 128;
 /// How many of them a mechanism may try itself on: each head of a model may ask for a pass.

@@ -35,6 +35,57 @@ pub struct Instruments {
     pub by: PatchMetric,
     /// What of the pinned head reads the heads before it.
     pub through: Through,
+    /// Which study is on screen.
+    pub study: Study,
+    /// Whom an evaluation asks.
+    pub over: Over,
+    /// Items that an evaluation asks of each cell; 0 leaves it to the evaluation.
+    pub items: usize,
+}
+
+words! {
+    /// A study: an experiment of many small steps. Its word is the id of its analysis.
+    Study {
+        /// A sentence hidden in passages of several lengths, at several depths.
+        Needles = "needles",
+        /// Seven categories of long-context tasks.
+        Helmet = "helmet",
+        /// Probability on the choices of a question.
+        Choices = "choices",
+        /// Sinks over many texts.
+        SinkSet = "sink_set",
+        /// What the first position is worth.
+        SinkActs = "sink_acts",
+        /// Whether the sink stays while a text is written.
+        SinkTracking = "sink_tracking",
+        /// Loss as a text streams through a window.
+        Streaming = "streaming",
+        /// Which tokens a prediction rests on.
+        Features = "features",
+        /// Channels between heads, and list recall with them edited.
+        Channels = "channels",
+        /// Retrieval heads, and needles without them.
+        Retrieval = "retrieval",
+        /// From the right option to its letter.
+        Letters = "letters",
+        /// Heads a refusal rests on.
+        Safety = "safety",
+        /// Recall of facts, and what the last layer takes back.
+        Recall = "recall",
+        /// Which letter is chosen when nothing says which.
+        Anchors = "anchors",
+    }
+}
+words! {
+    /// Whom an evaluation asks.
+    Over {
+        /// The pane alone.
+        Pane = "pane",
+        /// The pane, and the pane without each head alone.
+        Heads = "heads",
+        /// Every mechanism of the catalogue at its defaults.
+        Variants = "variants",
+    }
 }
 
 words! {

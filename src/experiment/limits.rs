@@ -14,6 +14,8 @@ const MOST_CHIPS: usize = 64;
 const MOST_VALUES: usize = 128;
 /// Most heads that one instrument takes out.
 const MOST_HEADS: usize = 1 << 14;
+/// Most items that an evaluation asks of each cell.
+const MOST_ITEMS: usize = 1000;
 /// Above every position, layer and count that a model here can have.
 const LARGEST_INDEX: usize = 1 << 24;
 
@@ -38,6 +40,7 @@ impl Experiment {
         Error::within("prompt of pane B", "bytes", own, LONGEST_PROMPT)?;
         Error::within("corrupted prompt", "bytes", self.instruments.corrupted.len(), LONGEST_PROMPT)?;
         Error::within("ablate", "heads", self.instruments.ablate.len(), MOST_HEADS)?;
+        Error::within("items", "items of each cell", self.instruments.items, MOST_ITEMS)?;
         Error::within("paper", "bytes of name", self.view.paper.len(), LONGEST_WORD)?;
         PANE_NAMES.iter().zip(&self.panes).try_for_each(|(name, pane)| check_pane(name, pane))?;
         let view = &self.view;

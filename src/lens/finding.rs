@@ -1,6 +1,7 @@
 //! What instruments find, as plain data: the worker computes it, the page draws it, the command line prints it.
 
 use super::exhibit::Exhibits;
+use super::study::Study;
 use crate::experiment::{Head, Removal};
 use crate::outcome::{Candidate, Token};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,8 @@ pub enum Found {
     Grid(Grid),
     /// Drawings of a mechanism.
     Exhibits(Exhibits),
+    /// A study as far as it has come.
+    Study(Study),
 }
 
 impl Found {
@@ -66,6 +69,7 @@ impl Found {
             Found::Ablated(_) => View::Ablated,
             Found::Grid(_) => View::Grid,
             Found::Exhibits(_) => View::Exhibits,
+            Found::Study(_) => View::Study,
         }
     }
 }
@@ -84,6 +88,8 @@ pub enum View {
     Grid,
     /// Drawings, each in a way of its own.
     Exhibits,
+    /// Drawings that grow.
+    Study,
 }
 
 /// The logit lens over one prompt.

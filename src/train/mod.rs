@@ -40,10 +40,12 @@ pub mod corpus;
 pub mod curriculum;
 #[cfg(feature = "native")]
 mod device;
+pub mod exam;
 #[cfg(feature = "native")]
 mod export;
 #[cfg(feature = "native")]
 pub mod held_out;
+pub mod helmet;
 #[cfg(feature = "native")]
 pub mod run;
 #[cfg(feature = "native")]

@@ -1,10 +1,13 @@
 //! Lenses on patterns whose answers are known by hand.
 
 mod analyses;
+mod channels;
+mod circuits;
 mod composing;
 mod instruments;
 mod interventions;
 mod shipped;
+mod studies;
 
 use attnscope::experiment::{Head, Metric};
 use attnscope::hook::Array;

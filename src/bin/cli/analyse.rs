@@ -1,11 +1,12 @@
 //! `attnscope analyse`: what an instrument of the page says about an experiment, headless.
 
 use super::{print, run};
+use attnscope::Result;
 use attnscope::engine::{Choice, Engine};
 use attnscope::experiment::PANE_NAMES;
 use attnscope::lens::analysis;
+use attnscope::lens::exhibit::{Exhibit, Exhibits};
 use attnscope::lens::finding::{Finding, Found, Grid};
-use attnscope::Result;
 use std::io::Write;
 
 /// What `analyse` can be told.
@@ -46,10 +47,24 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
         }
         false
     };
-    let finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
+    let mut finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
+    // A study answers with what there is; asking again goes on from there.
+    while matches!(&finding.found, Found::Study(study) if !study.is_whole()) {
+        finding = pollster::block_on(engine.analyse(&experiment, pane, id, step))?;
+    }
     match &finding.found {
         Found::Grid(grid) if args.csv => print::part(&grid.csv()),
-        Found::Grid(grid) if !json => table(&finding, grid),
+        Found::Grid(grid) if !json => table(grid).and_then(|()| time(&finding)),
+        Found::Study(study) if args.csv => print::part(&study.exhibits.iter().map(csv).collect::<String>()),
+        Found::Study(study) if !json => {
+            print::line(&study.verdict)?;
+            let none = Exhibits::default();
+            study.exhibits.iter().try_for_each(|exhibit| described(&none, exhibit))
+        }
+        Found::Exhibits(all) if args.csv => print::part(&all.exhibits.iter().map(csv).collect::<String>()),
+        Found::Exhibits(all) if !json => {
+            all.exhibits.iter().try_for_each(|exhibit| described(all, exhibit)).and_then(|()| time(&finding))
+        }
         Found::Parts(parts) if !json => {
             let row = |name: String, logit: f32| vec![name, format!("{logit:+.4}")];
             let rows = parts.parts.iter().map(|(part, logit)| row(part.to_string(), *logit));
@@ -60,8 +75,33 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
     }
 }
 
+/// A drawing's numbers.
+fn csv(exhibit: &Exhibit) -> String {
+    format!("# {}: {}\r\n{}", exhibit.id, exhibit.name, exhibit.grid.csv())
+}
+
+/// More columns than this are no table for a terminal.
+const MOST_COLUMNS: usize = 40;
+
+/// One drawing: what is seen, then its numbers.
+fn described(all: &Exhibits, exhibit: &Exhibit) -> Result<()> {
+    let of = if all.tokens > 0 { format!(", {} tokens, {}", all.tokens, all.head) } else { String::new() };
+    print::line(&format!("\n{} ({}{of})", exhibit.name, exhibit.id))?;
+    print::line(&exhibit.caption)?;
+    if !exhibit.missing.is_empty() {
+        return print::line(&exhibit.missing);
+    }
+    exhibit.classes.iter().enumerate().try_for_each(|(class, name)| print::line(&format!("{class} = {name}")))?;
+    let (down, across) = (&exhibit.grid.down.labels, &exhibit.grid.across.labels);
+    if across.len() <= MOST_COLUMNS {
+        return table(&exhibit.grid);
+    }
+    print::line(&format!("{} rows, {} columns: --csv or --json prints them", down.len(), across.len()))?;
+    facts(&exhibit.grid)
+}
+
 /// Each sheet as a table, then the facts.
-fn table(finding: &Finding, grid: &Grid) -> Result<()> {
+fn table(grid: &Grid) -> Result<()> {
     let across = grid.across.labels.len().max(1);
     for sheet in &grid.sheets {
         print::line(&format!("{} {}", sheet.name, sheet.unit))?;
@@ -73,8 +113,14 @@ fn table(finding: &Finding, grid: &Grid) -> Result<()> {
         }
         print::table(&rows)?;
     }
-    for fact in &grid.facts {
-        print::line(&format!("{}: {:.4} {}", fact.name, fact.value, fact.unit))?;
-    }
+    facts(grid)
+}
+
+fn facts(grid: &Grid) -> Result<()> {
+    grid.facts.iter().try_for_each(|fact| print::line(&format!("{}: {:.4} {}", fact.name, fact.value, fact.unit)))?;
+    grid.notes.iter().try_for_each(|note| print::line(note))
+}
+
+fn time(finding: &Finding) -> Result<()> {
     print::line(&format!("{:.0} ms", finding.millis))
 }

@@ -22,6 +22,9 @@ pub(super) fn write(set: &Instruments) -> Vec<(String, String)> {
         ("site", set.site != plain.site, set.site.word().into()),
         ("by", set.by != plain.by, set.by.word().into()),
         ("through", set.through != plain.through, set.through.word().into()),
+        ("study", set.study != plain.study, set.study.word().into()),
+        ("over", set.over != plain.over, set.over.word().into()),
+        ("items", set.items != plain.items, set.items.to_string()),
     ];
     pairs.into_iter().filter(|(_, differs, _)| *differs).map(|(key, _, value)| (key.to_string(), value)).collect()
 }
@@ -43,6 +46,9 @@ pub(super) fn read(set: &mut Instruments, key: &str, value: &str) -> Result<bool
         "site" => set.site = value.parse()?,
         "by" => set.by = value.parse()?,
         "through" => set.through = value.parse()?,
+        "study" => set.study = value.parse()?,
+        "over" => set.over = value.parse()?,
+        "items" => set.items = number(key, value)?,
         _ => return Ok(false),
     }
     Ok(true)

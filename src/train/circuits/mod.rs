@@ -34,7 +34,7 @@ pub mod rows;
 pub mod score;
 mod words;
 
-pub use item::{Given, Item, Mark, Question};
+pub use item::{Given, Item, Mark, Question, Template};
 pub use words::{Draw, Words, single_tokens};
 
 use crate::tokenizer::Tokenizer;

@@ -91,6 +91,40 @@ impl Words {
             any: (0..tokenizer.vocabulary() as u32).filter(|id| !tokenizer.special(*id)).collect(),
         })
     }
+
+    /// Those that are one token of this tokenizer, for tasks that ask for any word of a kind.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when too few of a kind are.
+    pub fn some(tokenizer: &Tokenizer) -> Result<Self> {
+        let one = |word: &str| match tokenizer.encode(&format!(" {word}"), false).as_deref() {
+            Ok([id]) => Some(*id),
+            _ => None,
+        };
+        let some = |list: &str, least: usize| {
+            let found: Vec<u32> = list.split_whitespace().filter_map(one).collect();
+            let problem = || {
+                let first = list.split_whitespace().next().unwrap_or_default();
+                format!("only {} words such as “{first}” are one token each, and {least} are needed", found.len())
+            };
+            if found.len() < least { Err(Error::Tokenizer { problem: problem() }) } else { Ok(found) }
+        };
+        let numbers: Vec<String> = NUMBERS.map(|number| number.to_string()).collect();
+        Ok(Self {
+            names: some(NAMES, 16)?,
+            known: some(KNOWN, 0)?,
+            objects: some(OBJECTS, 12)?,
+            foods: some(FOODS, 6)?,
+            animals: some(ANIMALS, 8)?,
+            places: some(PLACES, 8)?,
+            colours: some(COLOURS, 6)?,
+            marked: some(MARKED, 0)?,
+            letters: some(LETTERS, 4)?,
+            numbers: some(&numbers.join(" "), 24)?,
+            refusal: one(REFUSAL).unwrap_or_default(),
+            any: (0..tokenizer.vocabulary() as u32).filter(|id| !tokenizer.special(*id)).collect(),
+        })
+    }
 }
 
 /// Seeded draws.

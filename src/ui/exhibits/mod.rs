@@ -16,7 +16,7 @@ use crate::ui::stage::scene::pane_letter;
 use crate::ui::store::Store;
 use crate::ui::store::analyses::Answered;
 use crate::ui::tabs::asked::Progress;
-use figure::Figure;
+pub use figure::Figure;
 use leptos::html::Div;
 use leptos::prelude::*;
 use std::sync::Arc;

@@ -21,6 +21,8 @@ struct Basis {
     pin: Option<Head>,
     /// Of drawings: whose they are.
     paper: String,
+    /// Of a study: position, bits of ε, and how many tokens are written.
+    sink: Option<(usize, u32, usize)>,
     set: Instruments,
 }
 
@@ -32,6 +34,8 @@ impl Basis {
             query: experiment.view.query,
             pin: analysis.of_pinned.then_some(experiment.view.pin),
             paper: if analysis.view == View::Exhibits { experiment.view.paper.clone() } else { String::new() },
+            sink: (analysis.view == View::Study)
+                .then(|| (experiment.view.position, experiment.view.epsilon.to_bits(), experiment.draw.tokens)),
             set: (analysis.reads)(&experiment.instruments),
         }
     }
@@ -114,6 +118,11 @@ impl Store {
                 change(entry);
             }
         });
+    }
+
+    /// Forgets what an instrument said about a pane.
+    pub fn drop_finding(self, pane: usize, id: &'static str) {
+        self.analyses.update(|all| drop(all.remove(&(pane, id))));
     }
 
     /// Gives up every analysis that is under way.

@@ -10,6 +10,7 @@ mod lens;
 mod paper;
 mod roles;
 mod sinks;
+mod studies;
 
 pub use roles::roles_in_words;
 
@@ -18,7 +19,7 @@ use crate::ui::store::Store;
 use leptos::prelude::*;
 use web_sys::KeyboardEvent;
 
-/// Sinks, head roles, lens, interventions, paper.
+/// Sinks, head roles, lens, interventions, studies, paper.
 #[component]
 pub fn Tabs() -> impl IntoView {
     let store = Store::here();
@@ -81,6 +82,7 @@ pub fn Tabs() -> impl IntoView {
                     Tab::Roles => view! { <roles::RolesTab/> }.into_any(),
                     Tab::Lens => view! { <lens::LensTab/> }.into_any(),
                     Tab::Interventions => view! { <interventions::InterventionsTab/> }.into_any(),
+                    Tab::Studies => view! { <studies::StudiesTab/> }.into_any(),
                     Tab::Paper => view! { <paper::PaperTab/> }.into_any(),
                 }}
             </div>
@@ -98,6 +100,7 @@ fn tab_word(tab: Tab) -> &'static str {
         Tab::Roles => "Head roles",
         Tab::Lens => "Lens",
         Tab::Interventions => "Interventions",
+        Tab::Studies => "Studies",
         Tab::Paper => "Paper",
     }
 }

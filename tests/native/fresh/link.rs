@@ -1,8 +1,8 @@
 //! A link restores the experiment it was made of, whatever its text holds.
 
 use attnscope::experiment::{
-    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Pane, PatchMetric,
-    PatchSite, Quantity, Removal, Scale, Tab, Through, View, link,
+    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Over, Pane,
+    PatchMetric, PatchSite, Quantity, Removal, Scale, Study, Tab, Through, View, link,
 };
 use attnscope::spec::Plain;
 use proptest::prelude::*;
@@ -83,8 +83,9 @@ fn instruments() -> impl Strategy<Value = Instruments> {
     let heads = prop::collection::vec((0usize..100, 0usize..100), 0..5);
     let words = (one(LensNorm::ALL), one(LensLayout::ALL), one(Act::ALL), one(Removal::ALL));
     let more = (one(Effect::ALL), one(PatchSite::ALL), one(PatchMetric::ALL), one(Through::ALL));
-    (id.clone(), id, heads, words, more, text()).prop_map(
-        |(answer, against, heads, (norm, layout, act, how), (effect, site, by, through), corrupted)| Instruments {
+    let studies = (one(Study::ALL), one(Over::ALL), 0usize..1000);
+    (id.clone(), id, heads, words, more, text(), studies).prop_map(
+        |(answer, against, heads, (norm, layout, act, how), (effect, site, by, through), corrupted, (study, over, items))| Instruments {
             answer,
             against,
             norm,
@@ -97,6 +98,9 @@ fn instruments() -> impl Strategy<Value = Instruments> {
             site,
             by,
             through,
+            study,
+            over,
+            items,
         },
     )
 }

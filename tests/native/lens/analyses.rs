@@ -38,7 +38,8 @@ fn ask(engine: &mut Engine, experiment: &Experiment, pane: usize, id: &str) -> R
 #[test]
 fn every_analysis_answers_in_its_view_and_survives_its_json() {
     let mut engine = engine();
-    for analysis in analysis::ALL {
+    // Studies have tests of their own: they answer bit by bit, and some want words that this model has not.
+    for analysis in analysis::ALL.iter().filter(|analysis| analysis.view != attnscope::lens::finding::View::Study) {
         assert!(analysis.help.ends_with('.') && !analysis.source.is_empty(), "{}", analysis.id);
         for pane in 0..2 {
             let (mut steps, mut all) = (0, 0);
@@ -77,7 +78,7 @@ fn every_analysis_answers_in_its_view_and_survives_its_json() {
 #[test]
 fn an_analysis_of_many_passes_can_be_stopped_between_them() {
     let mut engine = engine();
-    for analysis in analysis::ALL.iter().filter(|analysis| analysis.many_passes) {
+    for analysis in analysis::ALL.iter().filter(|analysis| analysis.many_passes && analysis.view != attnscope::lens::finding::View::Study) {
         let (mut asked, mut all) = (0, 0);
         let step = async |done, of| {
             (asked, all) = (asked + 1, of);
