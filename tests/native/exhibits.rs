@@ -1,6 +1,7 @@
 //! Drawings of mechanisms: all of them answer as the page and the command line ask, and what they show is counted again
 //! here by other means.
 
+mod layers;
 mod masks;
 mod selectors;
 
