@@ -11,6 +11,7 @@ use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
 use crate::hook::{Array, Selection, Site};
 use crate::lens::roles::RoleReport;
 use crate::lens::suite::{self, Tokens};
+use crate::lens::task_roles;
 use crate::mechanism::{Placed, Probed, Stack};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::model::Files;
@@ -19,6 +20,7 @@ use crate::model::sample::Sampling;
 use crate::model::{Config, CpuModel, Loaded, Weights};
 use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, PaneOutcome, Tier, Token};
 use crate::tokenizer::Tokenizer;
+use crate::train::circuits::Circuits;
 use crate::{Error, Result};
 
 /// Which engine to use.
@@ -308,7 +310,14 @@ impl Engine {
         let bos = self.tokenizer.bos().filter(|_| experiment.bos);
         let tokens = Tokens::new(ids.map(|id| (id, self.tokenizer.token_text(id))), bos);
         let weights = self.runner.cpu.weights();
-        suite::report(&mut self.runner, &self.config, Some(&weights), &stack, &tokens, experiment.seed, stop).await
+        let seed = experiment.seed;
+        let mut report =
+            suite::report(&mut self.runner, &self.config, Some(&weights), &stack, &tokens, seed, &stop).await?;
+        // Of a model that has the words of the tasks also what shows on them.
+        if let Ok(circuits) = Circuits::new(&self.tokenizer) {
+            task_roles::add(&mut report, &mut self.runner, &self.config, &stack, &circuits, &stop).await?;
+        }
+        Ok(report)
     }
 
     /// Tokens that stand for text.

@@ -30,21 +30,21 @@ pub struct Score {
 }
 
 /// What composition needs of one head: factors `[M,D]` that read, and `[D,M]` that writes, with their Gram matrices `[D,D]`.
-struct Factors {
-    q: Vec<f64>,
-    k: Vec<f64>,
-    v: Vec<f64>,
-    o: Vec<f64>,
-    gram_q: Vec<f64>,
-    gram_k: Vec<f64>,
-    gram_v: Vec<f64>,
-    gram_o: Vec<f64>,
+pub(super) struct Factors {
+    pub q: Vec<f64>,
+    pub k: Vec<f64>,
+    pub v: Vec<f64>,
+    pub o: Vec<f64>,
+    pub gram_q: Vec<f64>,
+    pub gram_k: Vec<f64>,
+    pub gram_v: Vec<f64>,
+    pub gram_o: Vec<f64>,
 }
 
 /// Every head's factors.
 pub struct Composition {
-    width: usize,
-    head_width: usize,
+    pub(super) width: usize,
+    pub(super) head_width: usize,
     heads: usize,
     factors: Vec<Factors>,
 }
@@ -82,14 +82,17 @@ impl Composition {
         1.0 / (self.width as f32).sqrt()
     }
 
+    /// What is kept of one head.
+    pub(super) fn factors(&self, head: Head) -> Option<&Factors> {
+        self.factors.get(head.layer * self.heads + head.head).filter(|_| head.head < self.heads)
+    }
+
     /// How strongly `reader` reads what `writer` writes; `None` unless the writer comes first.
     pub fn score(&self, writer: Head, reader: Head) -> Option<Score> {
         if writer.layer >= reader.layer {
             return None;
         }
-        let find =
-            |head: Head| self.factors.get(head.layer * self.heads + head.head).filter(|_| head.head < self.heads);
-        let (a, b) = (find(writer)?, find(reader)?);
+        let (a, b) = (self.factors(writer)?, self.factors(reader)?);
         let d = self.head_width;
         let norm = |one: &[f64], other: &[f64]| trace_of_product(one, other, d).max(0.0).sqrt();
         let writes = norm(&a.gram_v, &a.gram_o);
@@ -173,6 +176,6 @@ fn transposed(a: &[f64], d: usize) -> Vec<f64> {
 }
 
 /// tr(a·b) of two `[D,D]` matrices.
-fn trace_of_product(a: &[f64], b: &[f64], d: usize) -> f64 {
+pub(super) fn trace_of_product(a: &[f64], b: &[f64], d: usize) -> f64 {
     (0..d).map(|row| (0..d).map(|column| a[row * d + column] * b[column * d + row]).sum::<f64>()).sum()
 }

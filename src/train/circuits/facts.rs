@@ -76,6 +76,15 @@ impl Facts {
         item
     }
 
+    /// One fact alone, in the first sentence of its relation.
+    pub fn item(&self, words: &Words, person: usize, relation: Relation) -> Item {
+        let truth = Self::truth(words, person, relation);
+        let mut item = Item { form: "alone", ..Item::default() };
+        let fill = [("person", words.known[person % words.known.len()]), ("answer", truth)];
+        self.sentences[relation as usize][0].write(&mut item, &fill, Vec::new());
+        item
+    }
+
     /// Adds a sentence; its answer is asked for, against the answers of the same relation for others.
     fn tell(&self, words: &Words, draw: &mut Draw, item: &mut Item, person: usize, relation: Relation) {
         let truth = Self::truth(words, person, relation);

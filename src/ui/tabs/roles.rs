@@ -62,6 +62,10 @@ pub fn role_name(role: &str) -> &str {
         "delimiter" => "Delimiter",
         "copying" => "Copying",
         "copy_suppression" => "Copy suppression",
+        "retrieval" => "Retrieval",
+        "letter" => "Letter",
+        "content" => "Content",
+        "name_mover" => "Name mover",
         other => other,
     }
 }

@@ -13,21 +13,21 @@ fn columns(w: &Array, head: usize, d: usize) -> Vec<Vec<f64>> {
     w.data.chunks(width).map(|row| row[head * d..(head + 1) * d].iter().map(|x| f64::from(*x)).collect()).collect()
 }
 
-fn times(a: &[Vec<f64>], b: &[Vec<f64>]) -> Vec<Vec<f64>> {
+pub fn times(a: &[Vec<f64>], b: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let cell = |row: &Vec<f64>, column: usize| row.iter().zip(b).map(|(x, other)| x * other[column]).sum();
     a.iter().map(|row| (0..b[0].len()).map(|column| cell(row, column)).collect()).collect()
 }
 
-fn turned(a: &[Vec<f64>]) -> Vec<Vec<f64>> {
+pub fn turned(a: &[Vec<f64>]) -> Vec<Vec<f64>> {
     (0..a[0].len()).map(|column| a.iter().map(|row| row[column]).collect()).collect()
 }
 
-fn norm(a: &[Vec<f64>]) -> f64 {
+pub fn norm(a: &[Vec<f64>]) -> f64 {
     a.iter().flatten().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// Whole `[M,M]` matrices, as the definition writes them.
-fn by_hand(config: &Config, weights: &Weights, writer: Head, reader: Head) -> [f64; 3] {
+/// Whole `[M,M]` matrices, as the definition writes them: OV of the writer, QK and OV of the reader.
+pub fn by_hand_parts(config: &Config, weights: &Weights, writer: Head, reader: Head) -> [Vec<Vec<f64>>; 3] {
     let d = config.head_width;
     let group = config.heads / config.kv_heads;
     let reads = |head: Head, name: &str, own: usize| {
@@ -53,8 +53,13 @@ fn by_hand(config: &Config, weights: &Weights, writer: Head, reader: Head) -> [f
         plain.map(centre).collect::<Vec<_>>()
     };
     let ov = |head: Head| times(&reads(head, "w_v", head.head / group), &writes(head));
-    let (a, b) = (ov(writer), ov(reader));
     let qk = times(&reads(reader, "w_q", reader.head), &turned(&reads(reader, "w_k", reader.head / group)));
+    [ov(writer), qk, ov(reader)]
+}
+
+/// Scores by them.
+fn by_hand(config: &Config, weights: &Weights, writer: Head, reader: Head) -> [f64; 3] {
+    let [a, qk, b] = by_hand_parts(config, weights, writer, reader);
     let score = |other: &[Vec<f64>]| norm(&times(&a, other)) / (norm(&a) * norm(other));
     [score(&qk), score(&turned(&qk)), score(&b)]
 }
