@@ -1,11 +1,13 @@
 //! The 68 papers: what each claims, what it runs on, what it asks for.
 //!
-//! Which of them work here is not written down anywhere: a paper works when a mechanism of the catalogue names its number.
+//! Which of them work here is not written down anywhere: a paper works when a mechanism of the catalogue names its number,
+//! or when it is shown by a study.
 
 use crate::catalogue::Entry;
-use crate::experiment::{Chip, Experiment, Pane, View, link};
+use crate::experiment::{Chip, Experiment, Pane, Tab, View, link};
 use crate::lens::Patterns;
 use crate::lens::sinks::Sinks;
+use crate::lens::study::Study;
 use crate::outcome::Outcome;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,34 @@ pub struct Show {
     pub takeaway: String,
     /// The number that shows it.
     pub number: Number,
+    /// Where a study's number stands; without it the first fact of its drawings is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<Cell>,
+}
+
+/// A number of a study's drawings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Id of the drawing.
+    pub exhibit: String,
+    /// Id of its sheet.
+    pub sheet: String,
+    /// Index of the number, row by row.
+    pub at: usize,
+    /// What is said of it; `{}` stands for the number.
+    pub words: String,
+}
+
+impl Cell {
+    /// The number in words; `None` while the study has not come to it.
+    pub fn read(&self, study: &Study) -> Option<String> {
+        let exhibit = study.exhibits.iter().find(|exhibit| exhibit.id == self.exhibit)?;
+        let sheet = exhibit.grid.sheets.iter().find(|sheet| sheet.id == self.sheet)?;
+        let value = sheet.values.get(self.at).copied().filter(|value| value.is_finite())?;
+        // A share or a rank correlation needs one digit more than a percentage.
+        let digits = if value.abs() < 10.0 { 2 } else { 1 };
+        Some(self.words.replace("{}", &format!("{value:.digits$}")))
+    }
 }
 
 /// A story nobody trained on, written for this page and free to use: long enough for windows and blocks to matter.
@@ -74,6 +104,8 @@ pub enum Number {
     CacheShare,
     /// Largest mass that B puts on the first token, as a share of A's.
     SinkShare,
+    /// A number of the study on screen, see [`Show::cell`].
+    Study,
 }
 
 impl Number {
@@ -93,6 +125,7 @@ impl Number {
                 let mass = |pane| Some(Sinks::new(&Patterns::of(pane)?).mean(0)?.max(0.0));
                 format!("{} of the sink", percent(mass(b)? / mass(a)?))
             }
+            Number::Study => return None,
         })
     }
 }
@@ -101,8 +134,14 @@ impl Number {
 pub fn shown_by<'a>(papers: &'a [Paper], experiment: &Experiment) -> Option<(&'a Paper, &'a Show)> {
     let same = |show: &Show| {
         show.experiment().is_ok_and(|shown| {
-            let Experiment { model, prompt, bos, panes, seed, .. } = shown;
-            (&model, &prompt, bos, &panes, seed)
+            // Studies of one pane are told apart by what is studied.
+            let studies = shown.view.tab == Tab::Studies;
+            let (of, here) = (&shown.instruments, &experiment.instruments);
+            if studies && (of.study != here.study || experiment.view.tab != Tab::Studies) {
+                return false;
+            }
+            let Experiment { model, prompt, bos, panes, seed, .. } = &shown;
+            (model, prompt, *bos, panes, *seed)
                 == (&experiment.model, &experiment.prompt, experiment.bos, &experiment.panes, experiment.seed)
         })
     };
@@ -128,6 +167,11 @@ impl Paper {
     pub fn link(&self, mechanisms: &[Entry]) -> Option<String> {
         let chosen = self.show.as_ref().and_then(|show| Some(link::write(&show.experiment().ok()?)));
         chosen.or_else(|| mechanisms.first().map(|entry| link::write(&beside_softmax(entry))))
+    }
+
+    /// Whether something of it runs here: a mechanism of the catalogue, or a study.
+    pub fn works(&self, mechanisms: usize) -> bool {
+        mechanisms > 0 || self.show.as_ref().is_some_and(|show| show.cell.is_some())
     }
 
     /// The mechanisms of the catalogue that come from this paper.

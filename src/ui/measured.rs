@@ -3,6 +3,7 @@
 
 use super::store::Store;
 use super::theme::storage;
+use crate::lens::finding::Found;
 use crate::papers::{self, Paper, shown_by};
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -23,12 +24,22 @@ pub fn Takeaway() -> impl IntoView {
     let list: Arc<Vec<Paper>> = Arc::new(papers::all().unwrap_or_default());
     let shown = Memo::new(move |_| {
         store.experiment.with(|experiment| {
-            shown_by(&list, experiment)
-                .map(|(paper, show)| (paper.number, paper.title.clone(), show.takeaway.clone(), show.number))
+            shown_by(&list, experiment).map(|(paper, show)| {
+                (paper.number, paper.title.clone(), show.takeaway.clone(), (show.number, show.cell.clone()))
+            })
         })
     });
+    let wall = Memo::new(move |_| store.experiment.with(|experiment| experiment.view.wall));
     let number = Memo::new(move |_| {
-        let (.., number) = shown.get()?;
+        let (.., (number, cell)) = shown.get()?;
+        if let Some(cell) = cell {
+            let study = store.experiment.with(|experiment| experiment.instruments.study.word());
+            let answered = store.finding(wall.get(), study);
+            return match &answered.fetched.value.filter(|_| answered.fresh)?.found {
+                Found::Study(study) => cell.read(study),
+                _ => None,
+            };
+        }
         // An older experiment's number is none of this one's.
         let fresh = !store.stale.get();
         store.outcome.with(|outcome| number.read(outcome.as_ref()?)).filter(|_| fresh)

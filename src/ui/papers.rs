@@ -34,7 +34,7 @@ impl Facet {
     /// The words a card carries under this facet.
     fn words(self, card: &Card) -> Vec<String> {
         match self {
-            Facet::State => vec![if card.mechanisms.is_empty() { "not yet" } else { "works" }.into()],
+            Facet::State => vec![if card.works() { "works" } else { "not yet" }.into()],
             Facet::Kind => card.paper.kinds.clone(),
             Facet::Model => card.paper.models.clone(),
             Facet::Training => vec![card.paper.training.clone()],
@@ -58,6 +58,12 @@ struct Card {
     mechanisms: Vec<Entry>,
 }
 
+impl Card {
+    fn works(&self) -> bool {
+        self.paper.works(self.mechanisms.len())
+    }
+}
+
 /// Every card; a broken list is a defect that a test excludes, and shows as an empty page.
 fn cards() -> Arc<Vec<Card>> {
     let entries = catalogue::shipped().unwrap_or_default();
@@ -67,7 +73,7 @@ fn cards() -> Arc<Vec<Card>> {
     };
     let mut cards: Vec<Card> = papers::all().unwrap_or_default().into_iter().map(card).collect();
     // What works comes first.
-    cards.sort_by_key(|card| (card.mechanisms.is_empty(), card.paper.number));
+    cards.sort_by_key(|card| (!card.works(), card.paper.number));
     Arc::new(cards)
 }
 
@@ -99,7 +105,7 @@ pub fn Papers() -> impl IntoView {
             cards.iter().filter(|card| fits(card)).map(|card| card.paper.number).collect::<Vec<_>>()
         })
     });
-    let works = cards.with_value(|cards| cards.iter().filter(|card| !card.mechanisms.is_empty()).count());
+    let works = cards.with_value(|cards| cards.iter().filter(|card| card.works()).count());
     let all = cards.with_value(|cards| cards.len());
     let list = move || {
         let card =
@@ -203,12 +209,14 @@ fn Filters(cards: StoredValue<Arc<Vec<Card>>>, chosen: Chosen) -> impl IntoView 
 #[component]
 fn CardView(card: Card) -> impl IntoView {
     let Card { paper, mechanisms } = card;
-    let open = paper.link(&mechanisms).filter(|_| !mechanisms.is_empty()).map(|link| format!("./#{link}"));
+    let works = paper.works(mechanisms.len());
+    let open = paper.link(&mechanisms).filter(|_| works).map(|link| format!("./#{link}"));
     let claim = match &paper.show {
         Some(show) => view! { <p><strong>{show.takeaway.clone()}</strong></p> }.into_any(),
         None => ().into_any(),
     };
     let measured = measured::remembered(paper.number);
+    let study = open.clone().filter(|_| mechanisms.is_empty());
     let title = match open {
         Some(href) => view! { <a href=href>{paper.title.clone()}</a> }.into_any(),
         None => paper.title.clone().into_any(),
@@ -221,13 +229,14 @@ fn CardView(card: Card) -> impl IntoView {
             view! { <a class="runs" href=href data-test="paper-open" data-mechanism=entry.id.clone()>{entry.name.clone()}</a> }
         })
         .collect_view();
-    let foot = if mechanisms.is_empty() {
-        view! { <span class="soft">"Not yet here"</span> }.into_any()
-    } else {
-        runs.into_any()
+    // A study opens as the card does; a mechanism also by itself.
+    let foot = match study {
+        Some(href) => view! { <a class="runs" href=href data-test="paper-open">"Open the study"</a> }.into_any(),
+        None if mechanisms.is_empty() => view! { <span class="soft">"Not yet here"</span> }.into_any(),
+        None => runs.into_any(),
     };
     view! {
-        <article class="paper" data-test="paper" data-number=paper.number data-works=(!mechanisms.is_empty()).to_string()>
+        <article class="paper" data-test="paper" data-number=paper.number data-works=works.to_string()>
             <div class="top-line"><span class="mono">{format!("{:02}", paper.number)}</span><span>{facts}</span></div>
             <h2>{title}</h2>
             <p>{paper.claim}</p>

@@ -2,7 +2,7 @@
 //! where they were.
 
 use super::wall_pane;
-use crate::experiment::{Over, Study as Which};
+use crate::experiment::{Over, Study as Which, Through};
 use crate::lens::analysis;
 use crate::lens::exhibit::Exhibit;
 use crate::lens::finding::Found;
@@ -40,9 +40,26 @@ fn name(study: Which) -> &'static str {
     }
 }
 
+fn through(through: Through) -> &'static str {
+    match through {
+        Through::Queries => "queries",
+        Through::Keys => "keys",
+        Through::Values => "values",
+    }
+}
+
 /// Whether it asks items of a suite.
 fn evaluates(study: Which) -> bool {
     matches!(study, Which::Needles | Which::Helmet | Which::Choices)
+}
+
+/// Whether it is about tasks that only a taught model knows.
+fn on_tasks(study: Which) -> bool {
+    let circuits = matches!(
+        study,
+        Which::Channels | Which::Retrieval | Which::Letters | Which::Safety | Which::Recall | Which::Anchors
+    );
+    circuits || evaluates(study)
 }
 
 /// The newest study of an answer.
@@ -109,7 +126,7 @@ pub fn StudiesTab() -> impl IntoView {
     };
     let elsewhere = move || {
         let other = store.experiment.with(|experiment| experiment.model != LEARNED);
-        (other && evaluates(which.get())).then(|| {
+        (other && on_tasks(which.get())).then(|| {
             view! {
                 <p class="soft">
                     {format!("{LEARNED} was taught tasks of this kind. ")}
@@ -128,6 +145,7 @@ pub fn StudiesTab() -> impl IntoView {
         >
             <div class="wide-seg">{segment("study", "Study", name, |set| set.study, |set, study| set.study = study)}</div>
             {move || evaluates(which.get()).then(|| view! { <Asked/> })}
+            {move || (which.get() == Which::Channels).then(|| segment("through", "What of the head hears", through, |set| set.through, |set, through| set.through = through))}
             <p class="verdict" data-test="study-verdict">{verdict}</p>
             {move || trouble().map(|message| view! { <p class="bad" role="alert" data-test="trouble">{message}</p> })}
             {elsewhere}

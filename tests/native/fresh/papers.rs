@@ -1,9 +1,10 @@
 //! The list of papers: complete, and every experiment of it is one that runs.
 
 use attnscope::catalogue::shipped;
-use attnscope::experiment::link;
+use attnscope::experiment::{Tab, link};
+use attnscope::lens::analysis;
 use attnscope::mechanism::{ALL, Stack};
-use attnscope::papers::{all, beside_softmax, shown_by};
+use attnscope::papers::{Number, all, beside_softmax, shown_by};
 
 #[test]
 fn all_68_are_there_in_order() {
@@ -21,8 +22,24 @@ fn every_experiment_of_a_paper_stacks_its_mechanism() {
         for (name, pane) in ["a", "b"].iter().zip(&experiment.panes) {
             Stack::new(name, &pane.stack).unwrap_or_else(|error| panic!("paper {}: {error}", paper.number));
         }
-        let own = |id: &str| ALL.iter().any(|m| m.id == id && m.paper.number == Some(paper.number));
-        assert!(experiment.panes[1].stack.iter().any(|chip| own(&chip.id)), "paper {} shows another's", paper.number);
+        if show.number == Number::Study {
+            let study = analysis::by_id(experiment.instruments.study.word()).unwrap();
+            assert!(
+                study.source.contains(&format!("paper {}", paper.number)),
+                "{} is another's: {}",
+                paper.number,
+                study.source
+            );
+            assert_eq!(experiment.view.tab, Tab::Studies);
+        }
+        let own = |id: &str| {
+            show.number == Number::Study || ALL.iter().any(|m| m.id == id && m.paper.number == Some(paper.number))
+        };
+        assert!(
+            experiment.panes.iter().any(|pane| pane.stack.iter().any(|chip| own(&chip.id))),
+            "paper {} shows another's",
+            paper.number
+        );
         // What the link of the card opens is recognised as this paper's.
         let opened = link::read(&link::write(&experiment)).unwrap().experiment;
         assert_eq!(shown_by(&papers, &opened).map(|(paper, _)| paper.number), Some(paper.number));
