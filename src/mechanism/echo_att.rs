@@ -34,7 +34,6 @@
 //! None beyond parameter ranges. A leader that is not earlier, or of which a step knows nothing, leads nobody.
 //!
 //! ## Numerics
-//!
 //! A pattern is taken over with the weight of a slot. Under a mask that differs by layer an echo sees what its leader sees.
 //!
 //! ## Source
@@ -44,7 +43,8 @@
 //!
 //! - The paper distils what echoes. Here loaded weights stay as they are: the loss is that of the raw copy.
 //! - Three ways to compare, since the paper's is not known, protected layers, runs and the matching of heads are ours.
-//! - An echo needs no W_Q, no W_K and no cached keys; the price of a pane counts it so.
+//! - An echo needs no W_Q, no W_K and no cached keys; the price of a pane counts it so. The GPU twin still computes an
+//!   echo's own scores before it takes the pattern over: its time there is not saved.
 //! - Measured on stories-3m (`tests/golden/papers.shipped.json`): heads are alike to 0.41 at most, their means to 0.80,
 //!   content to 0.09. The most alike inner pair costs 0.16 nats, the least 0.19, blocks of two 0.39, `most_alike` 0.31.
 
