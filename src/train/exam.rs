@@ -88,7 +88,7 @@ impl Exam {
         let mut sheet = self.question(format, &mut Draw::new(index as u64));
         let mut examples = Vec::new();
         for shot in 0..shots {
-            let example = self.question(format, &mut Draw::new(((shot + 1) << 32 | index) as u64));
+            let example = self.question(format, &mut Draw::new((shot as u64 + 1) << 32 | index as u64));
             examples.extend(example.prompt);
             examples.push(example.choices[example.right]);
             examples.extend(&self.line);

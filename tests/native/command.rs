@@ -35,6 +35,24 @@ fn refusal(arguments: &[&str]) -> (String, String) {
     (message.into(), object["error"]["code"].as_str().unwrap().into())
 }
 
+/// What a mechanism draws, as the page would, in the three ways the command line prints it.
+#[test]
+fn analyse_prints_drawings() {
+    let link = "#m=stories-3m&p=A+cat+sat.&a=softmax&b=duo_attention(window:2)";
+    let arguments = ["analyse", "exhibits", link, "--pane", "b"];
+    let finding = answer(&[&arguments[..], &["--json"]].concat());
+    let drawings = finding["found"]["exhibits"]["exhibits"].as_array().unwrap();
+    let offered =
+        attnscope::mechanism::by_id("duo_attention").unwrap().exhibits.iter().filter(|offer| !offer.is_slow());
+    assert_eq!(drawings.len(), offered.count());
+    let printed = |extra: &[&str]| String::from_utf8(attnscope(&[&arguments[..], extra].concat()).stdout).unwrap();
+    let (text, csv) = (printed(&[]), printed(&["--csv"]));
+    for drawing in drawings {
+        let name = drawing["name"].as_str().unwrap();
+        assert!(text.contains(name) && csv.contains(&format!("{}: {name}", drawing["id"].as_str().unwrap())), "{name}");
+    }
+}
+
 /// A file of this test run that no other test writes.
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)

@@ -52,7 +52,7 @@ impl Suite for Needles {
     /// Both words of the code must be the likeliest, each after what is right before it.
     fn ask(&self, reader: &mut Reader<'_>, row: usize, column: usize, item: usize) -> Result<Vec<f32>> {
         let length = self.lengths[column];
-        let mut draw = Draw::new((row << 48 | column << 32 | item) as u64);
+        let mut draw = Draw::new((row as u64) << 48 | (column as u64) << 32 | item as u64);
         let given = Given { words: &self.words, longest: length };
         let item = self.needle.item(&given, &mut draw, length, DEPTHS[row] as f32 / 100.0);
         let (mut found, mut nats) = (true, 0.0);
