@@ -199,8 +199,7 @@ impl Letters {
         self.total.iter_mut().zip(lost).for_each(|(all, lost)| all.push(lost));
         if at + 1 == QUESTIONS {
             let heads = given.heads();
-            let (_, excess) = self.looked_at();
-            let order = strongest(&excess);
+            let order = strongest(&self.means(&self.direct)[..heads.len()]);
             let first: Vec<Head> = order.iter().take(TAKEN).map(|at| heads[*at]).collect();
             let mut draw = Draw::new(given.seed ^ 1);
             let own = (0..=TAKEN).map(|count| first[..count].to_vec());
@@ -377,18 +376,18 @@ impl Circuit for Letters {
                 square,
             ),
         ];
-        let order = strongest(&letters);
+        let order = strongest(&direct[..heads.len()]);
         let names: Vec<String> = order.iter().take(TAKEN).map(|at| heads[*at].to_string()).collect();
         let mut verdict = format!(
-            "Over {} questions {} tells the right option apart most, by {:.2} of its weight at {} of the line; {} of {} heads look \
-             {EXCESS} more at the right letter, {} at the right word.",
+            "Over {} questions {} of {} heads look {EXCESS} more at the right letter and {} at the right word; most of all {}, by {:.2} \
+             of its weight ({}).",
             self.seen.len(),
-            heads[first],
-            letters.get(first).copied().unwrap_or(f32::NAN),
-            KINDS[kind].1.to_lowercase(),
             passing(0),
             heads.len(),
             passing(2),
+            heads[first],
+            letters.get(first).copied().unwrap_or(f32::NAN),
+            KINDS[kind].1.to_lowercase(),
         );
         if !self.right.0.is_empty() {
             let whole = mean(self.seen[..self.kept[0][0].len()].iter().map(|seen| seen.loss));
@@ -416,11 +415,11 @@ impl Circuit for Letters {
             let lines = (0..=TAKEN).map(|count| self.right.share(count)).chain((0..=TAKEN).map(random));
             exhibits.push(exhibit(
                 "letters.taken",
-                "Without the heads that tell the right option apart",
-                "Questions answered right with these heads replaced by their mean, or random ones.",
+                "Without the heads that write the letter",
+                "Questions answered right with the heads of largest direct effect replaced by their mean, or random ones.",
                 Drawn::Lines,
                 grid(
-                    ("heads", ["that tell", "random"].map(String::from).to_vec()),
+                    ("heads", ["that write it", "random"].map(String::from).to_vec()),
                     ("heads taken out", (0..=TAKEN).map(|count| count.to_string()).collect()),
                     vec![percent("right", "Answered right", lines)],
                 ),

@@ -255,7 +255,8 @@ impl Circuit for Listing {
             mean((from..LENGTHS.len()).map(|at| accuracy[row * LENGTHS.len() + at]).filter(|share| share.is_finite()))
         };
         let looks = |row: usize| mean(weights[row * LENGTHS.len()..][..LENGTHS.len()].iter().copied());
-        let verdict = format!(
+        let apart = overall(1, 0) - overall(ALONE + 1, 0);
+        let mut verdict = format!(
             "{reader} hears channel {chosen} of {writer} best ({most:.2}; random heads {:.2}). Over all lists the one that is left is found \
              {} of the time as it is, {} with that channel silent, {} with a random channel of the same head silent; of lists of \
              10 and more {} as it is, {} doubled, {} tripled. Silent, {reader} looks at the right thing {:+.3} as much.",
@@ -268,6 +269,11 @@ impl Circuit for Listing {
             super::in_percent(overall(3, LENGTHS.len() - 2)),
             looks(1) - looks(0),
         );
+        // Two lists in a hundred are within the noise of so few.
+        verdict += match apart {
+            apart if apart < -0.02 => " The channel carries more than a random one.",
+            _ => " The channel carries no more than a random one: the paper’s gain does not show in this model.",
+        };
         let exhibits = vec![
             exhibit(
                 "channels.who",
