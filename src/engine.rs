@@ -3,7 +3,7 @@
 //! An [`Experiment`](crate::experiment::Experiment) is parsed into a plan; an engine runs the model once per pane
 //! ([`Request`] → [`Pass`]); the rest (losses, KL, prices, arrays for the page) is the same arithmetic for both.
 //!
-//! [`Engine::new`] chooses the engine and checks it on this device ([`mod@fixture`] for each mechanism, when it is first
+//! [`Engine::new`] chooses the engine by a short trial and checks it on this device ([`mod@fixture`] for each mechanism, when it is first
 //! used); a lost device is opened again, and one that fails otherwise leaves the work to the processor. [`Engine::run`]
 //! answers an experiment, [`Engine::head`] shows one head in full, [`Engine::roles`] probes a pane, [`Engine::generate`]
 //! continues a prompt, [`Engine::verify`] compares with the definition. A pane whose stack and tokens did not change since
@@ -31,6 +31,8 @@ mod runner;
 mod share;
 mod study;
 mod texts;
+#[cfg(feature = "gpu")]
+mod trial;
 mod values;
 mod verify;
 mod visible;

@@ -101,6 +101,9 @@ pub struct EngineFacts {
     /// How often the GPU device was opened again after it was lost.
     #[serde(default)]
     pub generation: usize,
+    /// What the choice between processor and GPU was made by, where both were there to choose from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// Which build of this program, see [`crate::BUILD`].
     #[serde(default)]
     pub build: String,
@@ -118,8 +121,38 @@ impl Default for EngineFacts {
             checks: Vec::new(),
             incidents: Vec::new(),
             generation: 0,
+            trial: None,
             build: crate::BUILD.into(),
         }
+    }
+}
+
+/// Both engines at the same short work; milliseconds of reading and of writing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Tokens that were read in one pass.
+    pub read: usize,
+    /// Tokens that were written behind them.
+    pub written: usize,
+    /// The processor's times.
+    pub processor: [f32; 2],
+    /// The GPU's times, the answer included.
+    pub gpu: [f32; 2],
+}
+
+impl Trial {
+    /// Whether the GPU took less time in all.
+    pub fn gpu_wins(&self) -> bool {
+        self.gpu.iter().sum::<f32>() < self.processor.iter().sum()
+    }
+
+    /// The measurement in words.
+    pub fn sentence(&self) -> String {
+        let Self { read, written, processor, gpu } = self;
+        format!(
+            "reading {read} tokens and writing {written} takes the GPU {:.1} + {:.1} ms and the processor {:.1} + {:.1} ms",
+            gpu[0], gpu[1], processor[0], processor[1]
+        )
     }
 }
 

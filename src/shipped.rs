@@ -56,14 +56,19 @@ pub fn elsewhere() -> Vec<Elsewhere> {
 /// The parts of a model's id.
 ///
 /// A shipped model's is a plain word. A visitor's is its source and the first digits of the SHA-256 of its files:
-/// `hf:openai-community/gpt2~0123456789abcdef`, `url:https://…~…`, `local:my-model~…`.
+/// `hf:openai-community/gpt2~0123456789abcdef`, `url:https://…~…`, `local:my-model~…`. Either may end in `@int8`: the same
+/// files, and another model, its matrices rounded to bytes when it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     /// Without the hash.
     pub source: String,
     /// The first digits of the hash, where there is one.
     pub hash: Option<String>,
+    /// Whether its matrices are rounded to bytes.
+    pub int8: bool,
 }
+
+const INT8: &str = "@int8";
 
 impl Name {
     /// Takes an id apart.
@@ -73,14 +78,29 @@ impl Name {
     /// let name = Name::of("hf:karpathy/tinyllamas~0123456789abcdef");
     /// assert_eq!((name.short().as_str(), name.hash.as_deref()), ("tinyllamas", Some("0123456789abcdef")));
     /// assert!(!name.is_shipped() && Name::of("stories-3m").is_shipped());
+    /// let rounded = Name::of("stories-3m@int8");
+    /// assert_eq!((rounded.files().as_str(), rounded.int8), ("stories-3m", true));
+    /// assert_eq!(Name { int8: false, ..rounded }.id(), "stories-3m");
     /// ```
     pub fn of(id: &str) -> Self {
+        let (id, int8) = id.strip_suffix(INT8).map_or((id, false), |files| (files, true));
         match id.rsplit_once('~') {
             Some((source, hash)) if id.contains(':') && hash.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
-                Self { source: source.into(), hash: Some(hash.into()) }
+                Self { source: source.into(), hash: Some(hash.into()), int8 }
             }
-            _ => Self { source: id.into(), hash: None },
+            _ => Self { source: id.into(), hash: None, int8 },
         }
+    }
+
+    /// The id of its files, whatever is made of them.
+    pub fn files(&self) -> String {
+        let hash = self.hash.as_ref().map(|hash| format!("~{hash}")).unwrap_or_default();
+        format!("{}{hash}", self.source)
+    }
+
+    /// The whole id.
+    pub fn id(&self) -> String {
+        self.files() + if self.int8 { INT8 } else { "" }
     }
 
     /// Whether it comes with the page.
@@ -97,7 +117,7 @@ impl Name {
     pub fn short(&self) -> String {
         let path = self.source.split_once(':').map_or(self.source.as_str(), |(_, path)| path);
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        last.trim_end_matches(".bin").into()
+        last.trim_end_matches(".bin").to_owned() + if self.int8 { " int8" } else { "" }
     }
 
     /// What to say where it is not in this browser.

@@ -67,6 +67,8 @@ pub enum Command {
         /// Pane index.
         pane: usize,
     },
+    /// Prompts that are being read for a continuation, or wait for it, are given up; `begin` answers `superseded`.
+    StopReading,
     /// The next tokens of the continuation of one pane.
     Burst {
         /// Pane index.
@@ -169,7 +171,7 @@ pub enum Reply {
         /// What was found.
         finding: Box<Finding>,
     },
-    /// Answer to [`Command::Stop`].
+    /// Answer to [`Command::Stop`] and [`Command::StopReading`].
     Stopped,
     /// Answer to [`Command::Begin`].
     Begun {

@@ -43,6 +43,8 @@ struct Server {
     /// The instrument that is being asked, of which pane, and how many questions were given up so far.
     asked: RefCell<Option<(String, usize)>>,
     given_up: Cell<u64>,
+    /// How often prompts that were being read were given up.
+    unread: Cell<u64>,
     /// Continuations under way, by pane.
     continuations: RefCell<BTreeMap<usize, Generation>>,
 }
@@ -64,6 +66,7 @@ pub fn start() {
         told: RefCell::new(None),
         asked: RefCell::default(),
         given_up: Cell::new(0),
+        unread: Cell::new(0),
         continuations: RefCell::default(),
     });
     let hear = server.clone();
@@ -97,6 +100,11 @@ impl Server {
             // Answered at once, since what it ends may be what it would wait for.
             Command::Stop => {
                 self.give_up(None);
+                return self.post(id, &Reply::Stopped, Vec::new());
+            }
+            Command::StopReading => {
+                self.supersede(|waiting| matches!(waiting, Command::Begin { .. }));
+                self.unread.set(self.unread.get() + 1);
                 return self.post(id, &Reply::Stopped, Vec::new());
             }
             _ => {}
@@ -276,7 +284,12 @@ impl Server {
             }
             Command::Begin { experiment, pane } => {
                 self.continuations.borrow_mut().remove(pane);
-                let begun = engine.continuation(experiment, *pane).await?;
+                let unread = self.unread.get();
+                let stop = async || {
+                    TimeoutFuture::new(0).await;
+                    self.unread.get() != unread
+                };
+                let begun = engine.continuation(experiment, *pane, stop).await?;
                 let millis = begun.prompt_millis();
                 self.continuations.borrow_mut().insert(*pane, begun);
                 Ok((Reply::Begun { millis }, Vec::new()))
@@ -304,7 +317,8 @@ impl Server {
             | Command::OpenFiles { .. }
             | Command::Judge { .. }
             | Command::Laws { .. }
-            | Command::Stop => Err(Error::Internal("a command went astray".into())),
+            | Command::Stop
+            | Command::StopReading => Err(Error::Internal("a command went astray".into())),
         }
     }
 

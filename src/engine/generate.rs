@@ -21,7 +21,7 @@ use super::{Engine, Request};
 use crate::gpu::decode::{Decode, Done, Drawn};
 use crate::hook::Selection;
 use crate::mechanism::Stack;
-use crate::model::Seen;
+use crate::model::{Seen, is_plain};
 use crate::model::sample::{Sampler, Sampling};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ use web_time::Instant;
 
 /// A burst is made for this time, two frames: what a visitor sees as flowing, and what a stop may cost at most.
 const BURST_MILLIS: f32 = 33.0;
+
+/// Tokens of a prompt that the processor reads before it asks whether it should go on.
+const PART: usize = 128;
 
 /// A continuation under way.
 pub struct Generation {
@@ -128,13 +131,29 @@ impl Engine {
         sampling: Sampling,
         seed: u64,
     ) -> Result<Generation> {
+        self.generate_unless(stack, prompt, sampling, seed, async || false).await
+    }
+
+    /// The same; `stop` is asked whenever a part of the prompt has been read. Under mechanisms the processor reads it as a
+    /// whole, since some of them choose by what all of it holds.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] when stopped; those of [`Engine::generate`].
+    pub async fn generate_unless(
+        &mut self,
+        stack: Stack,
+        prompt: &[u32],
+        sampling: Sampling,
+        seed: u64,
+        stop: impl AsyncFn() -> bool,
+    ) -> Result<Generation> {
         let sampler = Sampler::new(sampling)?;
         self.runner.cpu.check_tokens(prompt, 0)?;
         let stack = self.measured(stack, seed).await?;
         let start = Instant::now();
-        let on = match self.on_gpu(&stack, seed, &sampler, prompt).await? {
+        let on = match self.on_gpu(&stack, seed, &sampler, prompt, &stop).await? {
             Some(on) => on,
-            None => self.on_processor(&stack, seed, prompt)?,
+            None => self.on_processor(&stack, seed, prompt, &stop).await?,
         };
         let prompt_millis = start.elapsed().as_secs_f32() * 1e3;
         let (tokens, length) = (prompt.to_vec(), prompt.len());
@@ -170,12 +189,19 @@ impl Engine {
     /// The GPU with the prompt in its cache; `None` where there is none, where it has just failed, and where the stack
     /// decodes on the processor only.
     #[cfg(feature = "gpu")]
-    async fn on_gpu(&mut self, stack: &Stack, seed: u64, sampler: &Sampler, tokens: &[u32]) -> Result<Option<On>> {
+    async fn on_gpu(
+        &mut self,
+        stack: &Stack,
+        seed: u64,
+        sampler: &Sampler,
+        tokens: &[u32],
+        stop: &impl AsyncFn() -> bool,
+    ) -> Result<Option<On>> {
         self.runner.trust(stack).await?;
         while let Some(gpu) = &self.runner.gpu {
             let begun = async {
                 let mut decode = gpu.decode(stack.clone(), seed).await?;
-                decode.read(tokens, tokens.len(), sampler).await?;
+                decode.read_unless(tokens, tokens.len(), sampler, stop).await?;
                 Ok(Some(On::Gpu(Box::new(decode), 1)))
             };
             match begun.await {
@@ -189,7 +215,14 @@ impl Engine {
 
     /// This build has no GPU engine.
     #[cfg(not(feature = "gpu"))]
-    async fn on_gpu(&mut self, _: &Stack, _: u64, _: &Sampler, _: &[u32]) -> Result<Option<On>> {
+    async fn on_gpu(
+        &mut self,
+        _: &Stack,
+        _: u64,
+        _: &Sampler,
+        _: &[u32],
+        _: &impl AsyncFn() -> bool,
+    ) -> Result<Option<On>> {
         Ok(None)
     }
 
@@ -228,13 +261,26 @@ impl Engine {
         // What was drawn is read again; draws depend on seed and position alone, so the text goes on as it would have.
         let (stack, tokens, seed) = (generation.stack.clone(), generation.tokens.clone(), generation.seed);
         let sampler = generation.sampler;
-        let on = self.on_gpu(&stack, seed, &sampler, &tokens).await?;
+        let on = self.on_gpu(&stack, seed, &sampler, &tokens, &async || false).await?;
         generation.on = on.unwrap_or_else(|| On::Processor(Box::default(), None));
         Ok(())
     }
 
-    fn on_processor(&self, stack: &Stack, seed: u64, tokens: &[u32]) -> Result<On> {
+    async fn on_processor(
+        &self,
+        stack: &Stack,
+        seed: u64,
+        tokens: &[u32],
+        stop: &impl AsyncFn() -> bool,
+    ) -> Result<On> {
         let mut seen = Box::new(Seen::default());
+        let plain = is_plain(stack);
+        for end in (PART..tokens.len()).step_by(PART).filter(|_| plain) {
+            self.runner.cpu.decode(&mut seen, stack, seed, &tokens[..end])?;
+            if stop().await {
+                return Err(Error::Superseded);
+            }
+        }
         let logits = self.runner.cpu.decode(&mut seen, stack, seed, tokens)?;
         Ok(On::Processor(seen, Some(logits)))
     }

@@ -18,7 +18,7 @@ use crate::model::Files;
 use crate::model::load::SELF_CHECK;
 use crate::model::sample::Sampling;
 use crate::model::{Config, CpuModel, Loaded, Weights};
-use crate::outcome::{EngineFacts, HeadMaps, ModelFacts, Outcome, PaneOutcome, Tier, Token};
+use crate::outcome::{Check, EngineFacts, HeadMaps, ModelFacts, Outcome, PaneOutcome, Tier, Token};
 use crate::tokenizer::Tokenizer;
 use crate::train::circuits::Circuits;
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ use crate::{Error, Result};
 /// Which engine to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// The GPU where there is a real one and it computes the right numbers, else the processor.
+    /// The GPU where there is a real one, it computes the right numbers and it is faster in a short trial, else the processor.
     #[default]
     Auto,
     /// The burn model.
@@ -124,7 +124,7 @@ impl Engine {
         };
         facts.self_check = runner.checks.iter().find(|check| check.part == "model").map(|check| check.deviation);
         (facts.checks, facts.incidents) = (runner.checks.clone(), runner.incidents.clone());
-        facts.generation = runner.generation;
+        (facts.generation, facts.trial) = (runner.generation, runner.trial);
         if facts.tier == Tier::Cpu && facts.self_check_passed() == Some(false) {
             facts.reason += "; the self-check failed: the model's files do not belong together or are damaged";
         }
@@ -239,11 +239,17 @@ impl Engine {
         Token { id, text: self.tokenizer.token_text(id), special: self.tokenizer.special(id) }
     }
 
-    /// Begins a continuation of the prompt under one pane's stack, drawn as the experiment says.
+    /// Begins a continuation of the prompt under one pane's stack, drawn as the experiment says. `stop` is asked while the
+    /// prompt is read.
     ///
     /// # Errors
-    /// Those of the plan and of [`Engine::generate`].
-    pub async fn continuation(&mut self, experiment: &Experiment, pane: usize) -> Result<Generation> {
+    /// Those of the plan and of [`Engine::generate_unless`].
+    pub async fn continuation(
+        &mut self,
+        experiment: &Experiment,
+        pane: usize,
+        stop: impl AsyncFn() -> bool,
+    ) -> Result<Generation> {
         let mut plan = Plan::new(experiment, &self.config, &self.tokenizer)?;
         if pane >= plan.stacks.len() {
             let remedy = format!("the experiment has {}", plan.stacks.len());
@@ -252,7 +258,7 @@ impl Engine {
         let Draw { temperature, top_k, top_p, .. } = experiment.draw;
         let sampling = Sampling { temperature, top_k, top_p, seed: experiment.seed };
         let tokens = plan.tokens_of(pane).to_vec();
-        self.generate(plan.stacks.swap_remove(pane), &tokens, sampling, plan.seed).await
+        self.generate_unless(plan.stacks.swap_remove(pane), &tokens, sampling, plan.seed, stop).await
     }
 
     /// One head of one pane of the last run, in full.
@@ -352,7 +358,8 @@ async fn processor(runner: &mut Runner, reason: String) -> Result<EngineFacts> {
 /// Puts the GPU engine into `runner` and says what it is, or why the processor computes instead.
 ///
 /// A software adapter is slower than the processor's own SIMD, so `auto` leaves it; a GPU whose numbers differ is never
-/// used unless it is forced, and then the check shows it. A device that is lost meanwhile is asked for once more.
+/// used unless it is forced, and then the check shows it. A device that is lost meanwhile is asked for once more. What
+/// passes has a trial beside the processor, and computes if it is faster.
 #[cfg(feature = "gpu")]
 async fn gpu(
     config: &Config,
@@ -373,6 +380,9 @@ async fn gpu(
         let checked = async {
             let mut model = GpuModel::new(device.clone(), config, weights).await?;
             let checks = runner.check_gpu(&mut model).await?;
+            if choice == Choice::Auto && !device.passes_for_fast() && checks.iter().all(Check::passed) {
+                runner.trial = Some(super::trial::measure(config, runner, &mut model).await?);
+            }
             Result::Ok((model, checks))
         };
         let (model, checks) = match checked.await {
@@ -393,10 +403,16 @@ async fn gpu(
             let what = if check.part == "model" { "logits differ" } else { "decoding differs" };
             return Err(format!("{adapter} failed the self-check: its {what} by {:.1e}", check.deviation));
         }
+        if let Some(trial) = runner.trial.filter(|trial| !trial.gpu_wins()) {
+            device.close();
+            return Err(format!("it is faster than {adapter}: {}", trial.sentence()));
+        }
         runner.gpu = Some(Box::new(model));
         runner.checks = checks;
         let backend = device.backend.into();
-        return Ok(EngineFacts { tier, adapter, backend, software, ..EngineFacts::default() });
+        let reason = runner.trial.map(|trial| format!("it is faster than the processor: {}", trial.sentence()));
+        let reason = reason.unwrap_or_default();
+        return Ok(EngineFacts { tier, adapter, backend, software, reason, ..EngineFacts::default() });
     }
 }
 

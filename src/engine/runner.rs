@@ -8,7 +8,7 @@ use crate::gpu::{GpuModel, apply};
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site};
 use crate::mechanism::{Mechanism, Stack};
 use crate::model::{CpuModel, step};
-use crate::outcome::{Check, SELF_CHECK_ALLOWED};
+use crate::outcome::{Check, SELF_CHECK_ALLOWED, Trial};
 use web_time::Instant;
 
 /// The burn model, and the WGSL engine where it is used.
@@ -28,6 +28,8 @@ pub(super) struct Runner {
     pub incidents: Vec<String>,
     /// How often a lost device was replaced.
     pub generation: usize,
+    /// What the choice of the engine was made by.
+    pub trial: Option<Trial>,
     /// When lost devices were last opened again.
     pub(super) reopened: Vec<Instant>,
 }
@@ -48,6 +50,7 @@ impl Runner {
             checks: Vec::new(),
             incidents: Vec::new(),
             generation: 0,
+            trial: None,
             reopened: Vec::new(),
         }
     }

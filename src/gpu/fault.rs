@@ -25,8 +25,10 @@ pub struct Faults {
     pub replace: Option<(String, String)>,
     /// No device can be opened.
     pub closed: bool,
-    /// A software adapter is taken for a real one, so that it is chosen by itself.
+    /// A software adapter is taken for a real one, and for a fast one, so that it is chosen by itself.
     pub hardware: bool,
+    /// It has its trial all the same.
+    pub slow: bool,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -78,6 +80,14 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
 pub(super) fn hardware() -> bool {
     #[cfg(not(target_arch = "wasm32"))]
     return plan::with(|faults| faults.hardware);
+    #[cfg(target_arch = "wasm32")]
+    false
+}
+
+/// Whether it need not show that it is fast.
+pub(super) fn fast() -> bool {
+    #[cfg(not(target_arch = "wasm32"))]
+    return plan::with(|faults| faults.hardware && !faults.slow);
     #[cfg(target_arch = "wasm32")]
     false
 }

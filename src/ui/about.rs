@@ -2,6 +2,7 @@
 
 use super::format;
 use super::overlay::Dialog;
+use super::store::drive::wanted_engine;
 use super::store::{EngineState, Store};
 use super::topbar::tier;
 use super::trust::Trust;
@@ -21,6 +22,7 @@ pub fn About(
         EngineState::Failed(trouble) => view! {
             <p class="refusal">{trouble.message}</p>
             <button class="btn" on:click=move |_| store.restart()>"Restart the engine"</button>
+            <Forced/>
         }
         .into_any(),
         EngineState::Starting | EngineState::Loading { .. } => view! { <p>"The engine is starting."</p> }.into_any(),
@@ -42,7 +44,7 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
     );
     let (parameters, unit) = format::scaled(model.parameters as f64, "");
     let name = Name::of(&model.id);
-    let card = name.is_shipped().then(|| format!("models/{}/card.json", model.id));
+    let card = name.is_shipped().then(|| format!("models/{}/card.json", name.files()));
     let card = card.map(|card| view! { <dt>"Card"</dt><dd><a href=card target="_blank" rel="noopener">"data, licences, training"</a></dd> });
     let adapter = if engine.software {
         format!("{} (software: its speed says nothing)", engine.adapter)
@@ -60,6 +62,7 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
                 <dt>"Self-check"</dt><dd>{check}</dd>
                 {(!engine.reason.is_empty()).then(|| view! { <dt>"Why this one"</dt><dd data-test="reason">{engine.reason.clone()}</dd> })}
             </dl>
+            <Forced/>
         </div>
         <div>
             <h3>"Model"</h3>
@@ -76,4 +79,26 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
         <Trust engine=engine.clone()/>
         <p class="cap">"Everything is computed in this tab. No text and no result leaves this device."</p>
     }
+}
+
+/// Which engine computes, where the visitor knows better than the measurement. The page starts anew with it, since the
+/// choice stands in its address.
+#[component]
+fn Forced() -> impl IntoView {
+    let now = wanted_engine();
+    let button = move |(word, name, help): (&'static str, &'static str, &'static str)| {
+        let choose = move |_| {
+            let search = if word == "auto" { String::new() } else { format!("?engine={word}") };
+            // A browser that refuses to load a page of its own address leaves everything as it is.
+            let _ = window().location().set_search(&search);
+        };
+        let pressed = now == word;
+        view! { <button type="button" title=help data-test="forced" data-word=word aria-pressed=pressed.to_string() on:click=choose>{name}</button> }
+    };
+    let choices = [
+        ("auto", "Measured", "The faster one of those whose numbers are right"),
+        ("cpu", "Processor", "Always the processor"),
+        ("gpu", "GPU", "Always the GPU, also a slow one; an error where there is none"),
+    ];
+    view! { <div class="seg" role="group" aria-label="Which engine computes">{choices.map(button).collect_view()}</div> }
 }

@@ -78,6 +78,18 @@ fn a_good_gpu_passes_every_part() {
     assert_eq!((facts.backend.as_str(), facts.build.as_str()), ("vulkan", attnscope::BUILD));
 }
 
+/// What was measured decides, and is told whichever way it went.
+#[test]
+fn a_trial_chooses_between_processor_and_gpu() {
+    let _faulty = Faulty::new(Faults { slow: true, ..Faults::default() });
+    let facts = open(&files()).facts();
+    let trial = facts.trial.expect("there were two to choose from");
+    assert_eq!(facts.tier > Tier::Cpu, trial.gpu_wins(), "{facts:?}");
+    assert!(facts.reason.ends_with(&trial.sentence()), "{}", facts.reason);
+    assert!(trial.gpu.iter().chain(&trial.processor).all(|millis| (1e-4..1e5).contains(millis)), "{trial:?}");
+    assert!(trial.read > 0 && trial.written > 0);
+}
+
 /// Every family of kernels, changed in one place.
 #[test]
 fn a_wrong_kernel_is_never_used() {

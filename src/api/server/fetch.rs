@@ -2,6 +2,7 @@
 
 use crate::model::Files;
 use crate::model::load::SELF_CHECK;
+use crate::shipped::Name;
 use crate::{Error, Result};
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -33,6 +34,7 @@ pub(super) async fn model(
     id: &str,
     progress: impl Fn(usize, Option<usize>),
 ) -> Result<Files> {
+    let id = &Name::of(id).files();
     if !id.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter)) || id.contains("..") {
         return Err(Error::Unknown {
             what: "model",

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub struct Args {
     /// A folder (Hugging Face), a llama2.c `.bin` with its tokenizer beside it, or a shipped model's id.
+    /// With `@int8` behind it its matrices are rounded to bytes first: another model, a quarter as large on the GPU.
     #[arg(long)]
     model: String,
     /// Another tokenizer than the one beside the model: a llama2.c `.bin` or a `tokenizer.json`.
@@ -43,9 +44,6 @@ pub struct Args {
     /// Seed of the draws.
     #[arg(long)]
     seed: Option<u64>,
-    /// Rounds the matrices to bytes first: another model, a quarter as large on the GPU.
-    #[arg(long)]
-    int8: bool,
     /// No beginning-of-text token in front of the prompt.
     #[arg(long)]
     no_bos: bool,
@@ -126,28 +124,17 @@ struct Continuation {
 
 impl Args {
     async fn open(&self) -> Result<Engine> {
-        if self.tokenizer.is_none() && !self.int8 {
-            return Engine::open(&self.model, self.engine).await;
-        }
+        let Some(path) = &self.tokenizer else { return Engine::open(&self.model, self.engine).await };
         let (id, there) = Files::find(&self.model)?;
-        let others = |name: &&str| {
-            self.tokenizer.is_none()
-                || !(name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".json")))
-        };
+        let others = |name: &&str| !(name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".json")));
         let mut files = Files::new();
         for name in there.names().filter(others) {
             files.insert(name, there.need(name)?.to_vec());
         }
-        if let Some(path) = &self.tokenizer {
-            let is_json = path.extension().is_some_and(|extension| extension == "json");
-            let bytes = std::fs::read(path).map_err(|problem| Error::file(path.display().to_string(), problem))?;
-            files.insert(if is_json { "tokenizer.json" } else { "tokenizer.bin" }, bytes);
-        }
-        let mut loaded = load(&id, &files)?;
-        if self.int8 {
-            loaded.quantise();
-        }
-        Engine::new(loaded, self.engine).await
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let bytes = std::fs::read(path).map_err(|problem| Error::file(path.display().to_string(), problem))?;
+        files.insert(if is_json { "tokenizer.json" } else { "tokenizer.bin" }, bytes);
+        Engine::new(load(&id, &files)?, self.engine).await
     }
 
     fn sampling(&self) -> Sampling {

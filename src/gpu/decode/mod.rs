@@ -119,6 +119,20 @@ impl Decode {
     /// # Errors
     /// [`Error::Gpu`] from the device.
     pub async fn read(&mut self, sequence: &[u32], prompt: usize, sampler: &Sampler) -> Result<()> {
+        self.read_unless(sequence, prompt, sampler, async || false).await
+    }
+
+    /// The same; `stop` is asked between chunks.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] when stopped, [`Error::Gpu`] from the device.
+    pub async fn read_unless(
+        &mut self,
+        sequence: &[u32],
+        prompt: usize,
+        sampler: &Sampler,
+        stop: impl AsyncFn() -> bool,
+    ) -> Result<()> {
         let before = prompt.clamp(1, sequence.len().max(1)) - 1;
         self.ready.write(&self.device, "tokens", 0, sequence)?;
         let sampling = sampler.sampling();
@@ -139,7 +153,7 @@ impl Decode {
         ];
         state.iter_mut().zip(words).for_each(|(word, value)| *word = value);
         self.ready.write(&self.device, "state", 0, &state)?;
-        self.chunks(before).await?;
+        self.chunks(before, stop).await?;
         // Sampling goes on to the position behind, where the prompt's last token is given.
         self.ready.write(&self.device, "state", 0, &[(before as u32).wrapping_sub(1)])?;
         self.position = before;
@@ -148,7 +162,7 @@ impl Decode {
     }
 
     /// Keys and values of the first `count` tokens.
-    async fn chunks(&mut self, count: usize) -> Result<()> {
+    async fn chunks(&mut self, count: usize, stop: impl AsyncFn() -> bool) -> Result<()> {
         if count == 0 {
             return Ok(());
         }
@@ -158,6 +172,10 @@ impl Decode {
         known.extend(self.ready.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
         let mut ready = Ready::new(&self.device, &plan::chunk(form, 0, rows, rows)?, &known).await?;
         for first in (0..count).step_by(rows) {
+            if first > 0 && stop().await {
+                ready.destroy();
+                return Err(Error::Superseded);
+            }
             let plan = plan::chunk(form, first, rows.min(count - first), rows)?;
             self.ready.write(&self.device, "state", 0, &[first as u32])?;
             let read = ready.run(&self.device, &plan, &BTreeMap::new()).await;

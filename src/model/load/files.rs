@@ -1,5 +1,7 @@
 //! A folder as a map from file name to bytes.
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::shipped::Name;
 use crate::{Error, Result};
 use sha2::Digest;
 use std::collections::BTreeMap;
@@ -67,15 +69,17 @@ impl Files {
     /// [`Error::Unknown`] when there is neither, [`Error::File`] when one cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn find(model: &str) -> Result<(String, Self)> {
-        let shipped = std::path::Path::new("www/models").join(model);
-        let given = std::path::Path::new(model);
+        let name = Name::of(model);
+        let files = name.files();
+        let shipped = std::path::Path::new("www/models").join(&files);
+        let given = std::path::Path::new(&files);
         let path = [given, &shipped].into_iter().find(|path| path.exists()).ok_or_else(|| Error::Unknown {
             what: "model",
             name: model.into(),
             remedy: "give a folder, a .bin file, or the name of a folder in www/models".into(),
         })?;
-        let id = path.file_name().map_or(model.into(), |name| name.to_string_lossy());
-        Ok((id.into_owned(), Self::read(path)?))
+        let source = path.file_name().map_or(files.as_str().into(), |name| name.to_string_lossy()).into_owned();
+        Ok((Name { source, hash: None, ..name }.id(), Self::read(path)?))
     }
 
     /// Reads the model files of a folder, or a `.bin` file with the tokenizers beside it; other files are left alone.

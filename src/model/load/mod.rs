@@ -19,6 +19,7 @@ pub use safetensors::{Precision, save_safetensors};
 use super::config::Config;
 use super::weights::Weights;
 use crate::outcome::ModelFacts;
+use crate::shipped::Name;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -48,7 +49,7 @@ impl Loaded {
 /// Name of the file that holds the reference of the start-up self-check.
 pub const SELF_CHECK: &str = "selfcheck.json";
 
-/// Reads a model from its files; `id` names it in facts.
+/// Reads a model from its files; `id` names it in facts, and says whether its matrices are rounded ([`Name`]).
 ///
 /// # Errors
 /// [`Error::File`] when a file is missing or damaged, [`Error::Limit`] when there is too much of something,
@@ -68,7 +69,11 @@ pub fn load(id: &str, files: &Files) -> Result<Loaded> {
         ));
     };
     let facts = ModelFacts { sha256: files.sha256(), ..loaded.facts };
-    Ok(Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), facts, ..loaded })
+    let mut loaded = Loaded { self_check: files.get(SELF_CHECK).map(<[u8]>::to_vec), facts, ..loaded };
+    if Name::of(id).int8 {
+        loaded.quantise();
+    }
+    Ok(loaded)
 }
 
 /// Sizes of a model from its `config.json`, or from the first bytes of a llama2.c file, before its weights are there;

@@ -3,6 +3,7 @@
 use super::ink::escape;
 use super::shown::Screen;
 use crate::experiment::{Pane, link};
+use crate::shipped::Name;
 use crate::ui::stage::scene::Column;
 use leptos::prelude::*;
 
@@ -45,7 +46,8 @@ fn is_plain(pane: &Pane) -> bool {
 /// Pane A's numbers with transformers; `None` where A is no plain softmax attention, which is all that library computes.
 pub fn python(screen: &Screen) -> Option<String> {
     screen.experiment.panes.first().filter(|pane| is_plain(pane))?;
-    let model = &screen.outcome.model.id;
+    let name = Name::of(&screen.outcome.model.id);
+    let model = name.files();
     let ids: Vec<_> = screen.outcome.tokens.iter().map(|token| token.id.to_string()).collect();
     let mut out = format!(
         "# pip install torch transformers\n\
@@ -53,9 +55,10 @@ pub fn python(screen: &Screen) -> Option<String> {
          import torch\n\
          from transformers import AutoModelForCausalLM\n\n\
          model = AutoModelForCausalLM.from_pretrained(\"{model}\", attn_implementation=\"eager\").eval()\n\
-         ids = torch.tensor([[{ids}]])\n\
+         {rounding}ids = torch.tensor([[{ids}]])\n\
          with torch.no_grad():\n    out = model(ids, labels=ids, output_attentions=True)\n",
         folder = folder(),
+        rounding = if name.int8 { rounding(&screen.outcome.model.family) } else { "" },
         ids = ids.join(", "),
     );
     if let Some(loss) = screen.outcome.panes.first().and_then(|pane| pane.loss) {
@@ -69,6 +72,22 @@ pub fn python(screen: &Screen) -> Option<String> {
     let compare = value.map_or(String::new(), |value| format!(", \"on screen\", {value}"));
     out += &format!("print(\"weight\", out.attentions[{layer}][0, {head}, {query}, {key}].item(){compare})\n");
     Some(out)
+}
+
+/// Rounds the matrices of a model of transformers as [`Weights::quantise`](crate::model::Weights::quantise) does.
+fn rounding(family: &str) -> &'static str {
+    match family {
+        // Its layers have an output per column, its embedding one per row.
+        "gpt2" => {
+            "for name, w in model.named_parameters():\n    if w.dim() == 2 and \"wpe\" not in name:\n        \
+             scale = w.data.abs().amax(1 if \"wte\" in name else 0, keepdim=True)\n        \
+             w.data = (w.data / scale * 127).round() / 127 * scale\n"
+        }
+        _ => {
+            "for w in model.parameters():\n    if w.dim() == 2:\n        scale = w.data.abs().amax(1, keepdim=True)\n        \
+             w.data = (w.data / scale * 127).round() / 127 * scale\n"
+        }
+    }
 }
 
 /// The element for another page.

@@ -109,6 +109,7 @@ impl Library {
     /// # Errors
     /// `absent` when it is in neither.
     pub async fn files(self, model: &str) -> Result<Named, Trouble> {
+        let model = &Name::of(model).files();
         if let Some(files) = self.held.with_value(|held| held.get(model).cloned()) {
             return Ok(files);
         }
@@ -127,7 +128,8 @@ impl Library {
 
     /// Whether the browser keeps a model, as far as it was asked.
     pub fn keeps(self, model: &str) -> bool {
-        self.stored.with(|stored| stored.models.iter().any(|kept| kept.model.as_deref() == Some(model)))
+        let files = Name::of(model).files();
+        self.stored.with(|stored| stored.models.iter().any(|kept| kept.model.as_deref() == Some(&files)))
     }
 
     /// Asks what is kept.
@@ -317,7 +319,7 @@ impl Store {
         let asked = Name::of(&wanted);
         let got = Name::of(&model);
         if asked.source == got.source && asked.hash.is_some() && asked.hash != got.hash {
-            let (old, new) = (asked.hash.unwrap_or_default(), got.hash.clone().unwrap_or_default());
+            let (old, new) = (asked.hash.clone().unwrap_or_default(), got.hash.clone().unwrap_or_default());
             notes.push(format!(
                 "The link was made with other files (hash {old}, these have {new}): its numbers may differ."
             ));
@@ -329,7 +331,7 @@ impl Store {
         library.held.update_value(|held| drop(held.insert(model.clone(), names.into_iter().zip(files).collect())));
         library.state.set(State::Arrived { name, hash, notes });
         library.look();
-        if wanted == model {
+        if asked.files() == model {
             self.restart();
         } else {
             self.edit(|experiment| experiment.model = model);

@@ -69,6 +69,23 @@ fn Choices() -> impl IntoView {
             {shipped}
             <Kept/>
         </div>
+        <Rounded/>
+    }
+}
+
+/// Whether the chosen model's matrices are rounded to bytes.
+#[component]
+fn Rounded() -> impl IntoView {
+    let store = Store::here();
+    let rounded = move || store.experiment.with(|experiment| Name::of(&experiment.model).int8);
+    let round = move |int8| {
+        store.edit(|experiment| experiment.model = Name { int8, ..Name::of(&experiment.model) }.id());
+    };
+    view! {
+        <label class="keep"><input
+                type="checkbox" data-test="int8" prop:checked=rounded
+                on:change:target=move |event| round(event.target().checked())
+        />"Round its matrices to 8 bits: a quarter of f32 on the GPU, and another model, whose loss says what that costs"</label>
     }
 }
 
@@ -76,11 +93,15 @@ fn Choices() -> impl IntoView {
 fn Radio(id: String) -> impl IntoView {
     let store = Store::here();
     let this = StoredValue::new(id.clone());
-    let chosen = move || store.experiment.with(|experiment| this.with_value(|id| experiment.model == *id));
+    let chosen =
+        move || store.experiment.with(|experiment| this.with_value(|id| Name::of(&experiment.model).files() == *id));
     view! {
         <input
             type="radio" name="model" data-test="model-choice" data-model=id prop:checked=chosen
-            on:change=move |_| store.edit(|experiment| experiment.model = this.get_value())
+            on:change=move |_| store.edit(|experiment| {
+                let int8 = Name::of(&experiment.model).int8;
+                experiment.model = Name { int8, ..Name::of(&this.get_value()) }.id();
+            })
         />
     }
 }

@@ -81,6 +81,10 @@ impl Store {
             continuing.running = false;
             continuing.start += 1;
         });
+        spawn_local(async move {
+            // What is drawn comes in bursts and ends by itself; a long prompt has to be told.
+            let _ = self.ask(Command::StopReading).await;
+        });
     }
 
     /// Draws `most` more tokens in every pane.
@@ -137,6 +141,8 @@ impl Store {
                     Reply::Begun { millis } => Continuation { prompt_millis: millis, ..Continuation::default() },
                     _ => Continuation { trouble: Some(Trouble::unexpected()), ..Continuation::default() },
                 },
+                // The visitor has stopped it.
+                Err(trouble) if trouble.code == "superseded" => return 0,
                 Err(trouble) => Continuation { trouble: Some(trouble), ..Continuation::default() },
             },
         };

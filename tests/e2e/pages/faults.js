@@ -17,8 +17,25 @@ function shim(plan) {
   if (plan.insecure || plan.noGpu) Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined });
   if (!gpu) return;
   if (plan.hardware !== false) {
-    // A software adapter passes for a real one, so that the page chooses it by itself.
+    // A software adapter passes for a real one, so that the page chooses it by itself; and, until the engine has said what
+    // it runs on, for a fast one: the clock stands while the GPU works, unless the plan calls it slow.
     Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+    const now = Performance.prototype.now;
+    let hidden = 0;
+    Performance.prototype.now = function () {
+      return now.call(this) - hidden;
+    };
+    state.answered = (since) => {
+      if (!state.opened && !plan.slow) hidden += performance.now() - since;
+    };
+    const post = self.postMessage;
+    self.postMessage = (...given) => {
+      if (given[0]?.json?.startsWith('{"reply":"opened"')) state.opened = true;
+      return post.apply(self, given);
+    };
+    self.addEventListener("message", ({ data }) => {
+      if (data?.json?.startsWith('{"command":"open')) state.opened = false;
+    });
   }
   wrap(GPU.prototype, "requestAdapter", (original) => async function (...given) {
     if (state.noAdapter) return null;
@@ -76,9 +93,10 @@ function shim(plan) {
   });
   wrap(GPUBuffer.prototype, "mapAsync", (original) => function (...given) {
     if (state.hangs) return new Promise(() => {});
+    const asked = performance.now();
     const mapped = original.apply(this, given);
     reached("read");
-    return mapped;
+    return mapped.finally(() => state.answered?.(asked));
   });
   const scopes = [];
   wrap(gpu.prototype, "pushErrorScope", (original) => function (filter) {

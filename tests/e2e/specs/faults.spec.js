@@ -24,6 +24,7 @@ const FAULTS = [
   { name: "no adapter", plan: { later: { noAdapter: true } }, tier: /cpu/, reason: /no graphics adapter/ },
   { name: "asking for an adapter fails", plan: { adapterThrows: true }, tier: /cpu/, reason: /no graphics adapter/ },
   { name: "software adapter", plan: { hardware: false }, tier: /cpu/, reason: /only a software GPU/ },
+  { name: "GPU slower than the processor", plan: { slow: true }, tier: /cpu/, reason: /it is faster than .*: reading \d+ tokens and writing 4 takes the GPU [\d.]+ \+ [\d.]+ ms and the processor/ },
   { name: "device refused", plan: { noDevice: true }, tier: /cpu/, reason: /refused a device/ },
   { name: "limits at the minimum of the standard", plan: { limits: MINIMUM }, tier: /webgpu/ },
   { name: "limits below the minimum", plan: { limits: { maxStorageBuffersPerShaderStage: 4 } }, tier: /cpu/, reason: /4 storage buffers/ },

@@ -377,3 +377,25 @@ test("only the keeper may ask other hosts", async ({ request, page }) => {
   const asked = await page.evaluate(() => fetch("https://huggingface.co/").then(() => "answered", (problem) => problem.name));
   expect(asked).toBe("TypeError");
 });
+
+test("matrices rounded to bytes are another model, in the link and back again", async ({ playground, page }) => {
+  await playground.open("", "?engine=cpu");
+  const engine = page.getByTestId("engine");
+  await expect(engine).toHaveAttribute("data-self-check", /./);
+  const loss = async () => Number(await page.getByTestId("pane").first().getAttribute("data-loss"));
+  const whole = await loss();
+  await page.getByTestId("model").click();
+  await page.getByTestId("int8").check();
+  // What the files say of their numbers no longer holds, so that there is nothing to check.
+  await expect(engine).not.toHaveAttribute("data-self-check", /./, { timeout: 60_000 });
+  await playground.settled();
+  const rounded = await loss();
+  expect(rounded).not.toBe(whole);
+  expect(Math.abs(rounded - whole)).toBeLessThan(0.2);
+  expect(decodeURIComponent(playground.hash())).toContain("m=stories-3m@int8");
+  await page.getByTestId("int8").uncheck();
+  await expect.poll(loss, { timeout: 60_000 }).toBe(whole);
+  await page.goto("about:blank");
+  await playground.open("m=stories-3m%40int8&p=One%20day&a=", "?engine=cpu");
+  await expect(page.getByTestId("model")).toContainText("stories-3m int8");
+});

@@ -72,9 +72,8 @@ fn both_engines_write_the_same_two_hundred_tokens() {
 #[test]
 fn both_engines_write_the_same_in_bytes() {
     let quantised = || {
-        let mut loaded = stories();
-        loaded.quantise();
-        loaded
+        let (id, files) = Files::find("stories-3m@int8").expect("it is shipped");
+        load(&id, &files).expect("it is whole")
     };
     let [whole, bytes] = [stories(), quantised()].map(|loaded| Format::lossless(&loaded.weights));
     assert_eq!((whole, bytes), (Format::F16, Format::I8));
@@ -137,6 +136,26 @@ fn the_layer_where_numbers_end_is_named() {
     let error = block_on(engine.burst(&mut generation, 4)).expect_err("nothing can be drawn");
     assert_eq!(error.code(), "tensor");
     assert!(error.to_string().contains("blocks.1."), "{error}");
+}
+
+/// A prompt is read in parts, between which it can be given up; nothing of that stays behind.
+#[test]
+fn a_prompt_that_is_being_read_can_be_given_up() {
+    for mut engine in both(|| load("tiny", &tiny::model().2).expect("it is whole")) {
+        let prompt = tokens(engine.config(), 300);
+        let asked = std::cell::Cell::new(0);
+        let stop = async || {
+            asked.set(asked.get() + 1);
+            asked.get() == 2
+        };
+        let begun = block_on(engine.generate_unless(stack(&[]), &prompt, Sampling::default(), 0, stop));
+        assert_eq!((begun.err().map(|error| error.code()), asked.get()), (Some("superseded"), 2));
+        let parts = continued(&mut engine, &stack(&[]), &prompt, Sampling::default(), 6, 6);
+        let mut seen = attnscope::model::Seen::default();
+        let logits = engine.processor().decode(&mut seen, &stack(&[]), 0, &prompt).expect("it is read at once");
+        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(id, _)| id as u32);
+        assert_eq!(parts.0.first().copied(), best);
+    }
 }
 
 #[test]
