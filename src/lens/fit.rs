@@ -103,12 +103,12 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         if a[column][column] == 0.0 {
             continue;
         }
-        for row in column + 1..n {
-            let factor = a[row][column] / a[column][column];
-            for at in column..n {
-                a[row][at] -= factor * a[column][at];
-            }
-            b[row] -= factor * b[column];
+        let (above, below) = a.split_at_mut(column + 1);
+        let own = &above[column];
+        for (row, later) in below.iter_mut().enumerate() {
+            let factor = later[column] / own[column];
+            later.iter_mut().zip(own).skip(column).for_each(|(x, y)| *x -= factor * y);
+            b[column + 1 + row] -= factor * b[column];
         }
     }
     let mut x = vec![0.0; n];

@@ -79,7 +79,9 @@ impl Letters {
         let inner = crate::train::circuits::Given { words: &given.circuits.words, longest: given.config.context };
         let question = |at: usize| {
             let right = at % OPTIONS;
-            given.held_out(|| given.circuits.choice.item(&inner, &mut draw, at / OPTIONS % 2 == 0, OPTIONS, right))
+            given.held_out(|| {
+                given.circuits.choice.item(&inner, &mut draw, (at / OPTIONS).is_multiple_of(2), OPTIONS, right)
+            })
         };
         let questions = (0..QUESTIONS).map(question).collect();
         let parts = given.config.layers * (given.config.heads + 1);
@@ -239,7 +241,7 @@ impl Letters {
         let base = self.given.base(model, prompt, &[])?;
         let right = &mut self.right;
         let each = |set: usize, logits: &[f32], _: &_| right.note(set, likeliest(logits) == answer);
-        self.given.without(model, &base, prompt.query(), &self.sets, Removal::Mean, each, &[])
+        self.given.without(model, (&base, prompt.query()), &self.sets, Removal::Mean, each, &[])
     }
 
     fn means(&self, all: &[Vec<f32>]) -> Vec<f32> {

@@ -126,8 +126,7 @@ impl Given {
     pub fn without(
         &self,
         model: &CpuModel,
-        base: &Base,
-        query: usize,
+        (base, query): (&Base, usize),
         sets: &[Vec<Head>],
         how: Removal,
         mut each: impl FnMut(usize, &[f32], &ActivationCache),

@@ -201,7 +201,7 @@ impl Recall {
         let base = self.given.base(model, prompt, &[])?;
         let (right, answer) = (&mut self.right, prompt.answer());
         let each = |set: usize, logits: &[f32], _: &_| right.note(set, likeliest(logits) == answer);
-        self.given.without(model, &base, prompt.query(), &self.sets, Removal::Mean, each, &[])
+        self.given.without(model, (&base, prompt.query()), &self.sets, Removal::Mean, each, &[])
     }
 
     /// The loss of ordinary text with the last feed-forward scaled.

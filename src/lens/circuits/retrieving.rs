@@ -118,7 +118,7 @@ impl Retrieving {
             let each = |set: usize, logits: &[f32], _: &_| {
                 counts.note(set, asked.is_some_and(|asked| judge(asked, logits).right));
             };
-            self.given.without(model, &base, query, &self.sets, Removal::Uniform, each, &[])?;
+            self.given.without(model, (&base, query), &self.sets, Removal::Uniform, each, &[])?;
         }
         Ok(())
     }

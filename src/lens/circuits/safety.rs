@@ -103,8 +103,7 @@ impl Safety {
         let (ships, answered, streams) = (&mut self.ships, &mut self.answered, &mut self.candidates);
         given.without(
             model,
-            &base,
-            query,
+            (&base, query),
             &sets,
             Removal::Uniform,
             |set, logits, seen| {
@@ -120,7 +119,7 @@ impl Safety {
         )?;
         if first {
             let each = |set: usize, logits: &[f32], _: &_| ships[1][candidates[set]].push(shift(before, logits));
-            given.without(model, &base, query, &sets, Removal::Zero, each, &[])?;
+            given.without(model, (&base, query), &sets, Removal::Zero, each, &[])?;
         }
         if request + 1 == REQUESTS {
             self.grow();
@@ -162,7 +161,7 @@ impl Safety {
                 true => attack.note(set, likeliest(logits) != answer),
                 false => right.note(set, likeliest(logits) == answer),
             };
-            self.given.without(model, &base, prompt.query(), &self.sets, Removal::Uniform, each, &[])?;
+            self.given.without(model, (&base, prompt.query()), &self.sets, Removal::Uniform, each, &[])?;
         }
         Ok(())
     }
