@@ -54,8 +54,9 @@ Usage: cargo task COMMAND
   test [--only LAYER,...]        run every test layer, cheap ones first
   build                          build the release bundle into dist/
   setup                          install whatever the commands above need
-  bench [--no-build] [--gpu] [--models NAME,...] [--repeats N]
-                                 measure the engine beside onnxruntime-web and wllama; see tests/bench/README.md
+  bench [--no-build] [--only web|native] [--gpu] [--models NAME,...] [--repeats N]
+                                 measure the engine beside onnxruntime-web and wllama in a browser, and beside candle and
+                                 burn natively; see tests/bench/README.md
   reliability [--soak SECONDS]   inject faults, count leaks, run random actions; writes tests/RELIABILITY.md
   check                          formatting, clippy (native and wasm), spelling, licences, documentation
   clean [--all]                  remove dist/ and everything compiled; with --all the installed tools too
@@ -110,17 +111,19 @@ fn run(arguments: &[String]) -> Result {
         }
         "bench" => {
             let build = !options.flag("--no-build");
+            let parts = bench::Part::chosen(options.value("--only")?.as_deref())?;
             let mut more = Vec::new();
             for name in ["--models", "--programs", "--repeats", "--tokens"] {
                 if let Some(value) = options.value(name)? {
                     more.extend([name.to_owned(), value]);
                 }
             }
-            if options.flag("--gpu") {
+            let gpu = options.flag("--gpu");
+            if gpu {
                 more.push("--gpu".to_owned());
             }
             options.finish()?;
-            bench::bench(&Place::find()?, build, &more)
+            bench::bench(&Place::find()?, build, &parts, gpu, &more)
         }
         "reliability" => {
             let soak = options.value("--soak")?;

@@ -98,7 +98,9 @@ impl Place {
 
     /// Removes what was built; with `all` the tools as well.
     pub fn clean(&self, all: bool) -> Result {
-        let mut folders = vec![self.root.join("dist"), self.cache.join("target"), self.cache.join("tools-target")];
+        let compiled = ["target", "bench-target", "tools-target"].map(|folder| self.cache.join(folder));
+        let mut folders = vec![self.root.join("dist")];
+        folders.extend(compiled);
         if all {
             folders.extend([self.tools(), self.cache.join("node"), self.log()]);
         }

@@ -1,8 +1,9 @@
-// Runs attnscope and its peers on one model in turns; `bench.mjs` calls `measure` and prints what comes back.
+// Runs attnscope and its peers on one model in turns; `web.mjs` calls `measure` and prints what comes back.
 
 import './count.js';
 import { Attnscope } from './attnscope.js';
 import { OnnxRuntime } from './onnxruntime.js';
+import { inTurns } from './turns.js';
 import { LlamaCpp } from './wllama.js';
 
 const PROGRAMS = {
@@ -13,77 +14,4 @@ const PROGRAMS = {
   'onnxruntime-web webgpu': () => new OnnxRuntime('webgpu'),
 };
 
-/** Largest difference of log-probabilities that still counts as the same model. */
-const AGREE = 1e-3;
-
-window.measure = async ({ model, programs, prompts, tokens, repeats }) => {
-  const opened = [];
-  for (const name of programs) {
-    const program = PROGRAMS[name]();
-    program.model = model.id;
-    program.count = tokens;
-    const facts = await program.open(model);
-    opened.push({ program, result: { name, facts, prefill: {}, decode: {}, ids: [] } });
-  }
-  await agree(opened, prompts[0]);
-  for (let repeat = 0; repeat < repeats; repeat++) {
-    for (const { program, result } of opened) await turn(program, result, prompts, tokens);
-  }
-  for (const { program } of opened) await program.close();
-  return opened.map(({ result }) => result);
-};
-
-/** One turn of one program: reads each prompt, the shortest last, and writes on behind it. */
-async function turn(program, result, prompts, tokens) {
-  let read;
-  for (const prompt of [...prompts].sort((a, b) => b.ids.length - a.ids.length)) {
-    read = await timed(async () => ({ millis: await program.prefill(prompt), count: prompt.ids.length }));
-    note(result.prefill[prompt.ids.length] ??= {}, read);
-  }
-  const before = await program.counts?.();
-  let written;
-  const write = await timed(async () => {
-    written = await program.decode(tokens);
-    return { millis: written.millis, count: written.ids.length };
-  });
-  if (write.count < tokens / 2) throw new Error(`${result.name} wrote only ${write.count} tokens`);
-  // llama.cpp reads the prompt again before it writes.
-  if (program.readsAgain && write.cpu) write.cpu -= (read.cpu * read.count) / write.count;
-  note(result.decode, write);
-  result.ids = [written.first ?? -1, ...written.ids];
-  if (before) {
-    const after = await program.counts();
-    result.perToken = Object.fromEntries(Object.entries(after).map(([call, count]) =>
-      [call, (count - (before[call] ?? 0)) / write.count]));
-  }
-}
-
-/** Milliseconds per token by the clock, as the program tells them, and of processor time, where that can be had. */
-async function timed(run) {
-  const before = await window.processorMillis();
-  const { millis, count } = await run();
-  const after = await window.processorMillis();
-  return { wall: millis / count, cpu: before === null ? undefined : (after - before) / count, count };
-}
-
-function note(into, { wall, cpu }) {
-  (into.wall ??= []).push(wall);
-  if (cpu !== undefined) (into.cpu ??= []).push(cpu);
-}
-
-/** Refuses to time programs that do not compute the same numbers. */
-async function agree(opened, prompt) {
-  const ours = opened.filter(({ program }) => program.likeliest);
-  const theirs = opened.filter(({ program }) => program.logProbabilities);
-  const apart = [];
-  for (const their of theirs) {
-    const all = await their.program.logProbabilities(prompt);
-    for (const our of ours) {
-      const likeliest = await our.program.likeliest(prompt);
-      const difference = Math.max(...likeliest.map(([id, value]) => Math.abs(value - all[id])));
-      (their.result.differences ??= {})[our.result.name] = difference;
-      if (!(difference < AGREE)) apart.push(`${their.result.name} and ${our.result.name} by ${difference}`);
-    }
-  }
-  if (apart.length) throw new Error(`log-probabilities differ: ${apart.join(', ')}`);
-}
+window.measure = ({ programs, ...given }) => inTurns(programs.map((name) => PROGRAMS[name]()), given, window.processorMillis);
