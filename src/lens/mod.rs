@@ -3,8 +3,9 @@
 //! [`Patterns`] is the common ground: the weights of every head of one pane, with masked pairs marked, and whether their
 //! rows sum to one. [`sinks`], [`heads`], [`roles`] and [`regions`] read it. What needs the model's weights
 //! (`logit_lens`, `attribution`, `copying`, `composition`) or runs it again from a kept pass (`base`: `causal`, `patching`,
-//! `estimate`, `paths`) comes with the feature `model`. [`analysis`] lists what can be
-//! asked of an experiment, [`finding`] is what is answered.
+//! `estimate`, `paths`) comes with the feature `model`. A [`study`] takes many steps and is taken up where it was left
+//! (`evaluation`, `circuits`, `sink_set`, `streaming`, `tracking`, `features`). [`analysis`] lists what can be asked of an
+//! experiment, [`finding`] is what is answered.
 
 pub mod analysis;
 #[cfg(feature = "model")]

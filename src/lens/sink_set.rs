@@ -12,6 +12,7 @@
 //! token and to its score is ours.
 
 use super::exhibit::{Drawn, Exhibit};
+use super::finding::Fact;
 use super::patterns::Patterns;
 use super::sinks::{Sinks, null};
 use super::study::{exhibit, grid, sheet, spread};
@@ -160,7 +161,9 @@ impl SinkSet {
         {
             verdict += &format!(" Position {other} has more: {:.1}%.", 100.0 * rate(&texts, other, self.epsilon).0);
         }
-        (verdict, vec![self.by_position(&texts, &random), self.by_layer(&texts, &random, tokens), self.by_head(&texts)])
+        let mut rates = self.by_position(&texts, &random);
+        rates.grid.facts.push(Fact::new("rate", "sink rate", own, "of heads"));
+        (verdict, vec![rates, self.by_layer(&texts, &random, tokens), self.by_head(&texts)])
     }
 
     fn by_position(&self, texts: &[&Sinks], random: &[&Sinks]) -> Exhibit {

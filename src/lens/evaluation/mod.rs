@@ -12,7 +12,7 @@ mod reader;
 pub use reader::{Reader, Subject};
 
 use super::exhibit::{Drawn, Exhibit};
-use super::finding::Sheet;
+use super::finding::{Fact, Sheet};
 use super::study::{exhibit, grid, mean, sheet};
 use crate::Result;
 use crate::experiment::Over;
@@ -252,7 +252,11 @@ fn headline_table(down: &str, subjects: &[String], names: &[String], table: &[Ve
         sheet("high", "upper end, 95 %", "", all(&|mean, items| interval(mean, items)[1])),
         sheet("items", "items", "", all(&|_, items| items as f32)),
     ];
-    let grid = grid((down, subjects.to_vec()), ("score", names.to_vec()), sheets);
+    let mut grid = grid((down, subjects.to_vec()), ("score", names.to_vec()), sheets);
+    // One subject is summed up by what all are compared by.
+    if let ([row], Some(name)) = (table, names.last()) {
+        grid.facts.extend(row.last().map(|(mean, _)| Fact::new("score", name, *mean, "")));
+    }
     exhibit("headlines", "In all", "Means over cells; intervals are Wilson’s over all items.", Drawn::Cells, grid)
 }
 

@@ -27,7 +27,7 @@ test("every paper is listed and the list narrows", async ({ page }) => {
 
 test("a card opens its experiment, and the way back is in the bar", async ({ page, playground }) => {
   await page.goto("./papers");
-  await page.locator("[data-test=paper-open]").first().click();
+  await page.locator("[data-test=paper-open][data-mechanism]").first().click();
   await playground.settled();
   expect(playground.hash()).toMatch(/a=softmax&b=\w+/);
   await page.getByRole("navigation").first().getByRole("link", { name: "Papers" }).click();

@@ -106,7 +106,9 @@ fn a_study_goes_on_from_where_it_was() {
         };
         match block_on(engine.analyse(&experiment, 0, "choices", step)) {
             Err(Error::Superseded) => stops += 1,
-            Ok(Finding { found: Found::Study(study), .. }) => break study,
+            Ok(Finding { found: Found::Study(study), .. }) if study.is_whole() => break study,
+            // On a slow machine one step is all there is time for.
+            Ok(Finding { found: Found::Study(_), .. }) => stops += 1,
             other => panic!("{other:?}"),
         }
         // Something else in between leaves it where it was.
