@@ -96,12 +96,14 @@ fn legend(pen: &Pen<'_>, picture: &mut Picture) {
     }
     let (mut x, mut y) = (0.0, top);
     for (class, name) in pen.exhibit.classes.iter().enumerate() {
+        // The number that stands in the cells, so that colour is not all there is.
+        let name = format!("{class} {name}");
         let room = 22.0 + 6.0 * name.chars().count() as f64;
         if x > 0.0 && x + room > pen.width {
             (x, y) = (0.0, y + 18.0);
         }
         picture.body += &swatch(x, y, pen.palette.category(class));
-        picture.body += &text(x + 15.0, y + 9.0, 11.0, pen.palette.css("--ink-2"), "", name);
+        picture.body += &text(x + 15.0, y + 9.0, 11.0, pen.palette.css("--ink-2"), "", &name);
         x += room;
     }
     picture.size.1 = y + 16.0;

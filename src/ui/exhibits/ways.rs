@@ -133,21 +133,17 @@ pub fn cells(pen: &Pen<'_>) -> Picture {
         let y = top + (row as f64 + 0.5) * high + 3.5;
         body += &pen.words(left - 5.0, y, "text-anchor=\"end\"", &short(name));
     }
-    if cell >= 24.0 && pen.exhibit.classes.len() <= 1 {
+    let classes = pen.exhibit.classes.len();
+    if cell >= 24.0 || (classes > 0 && cell >= 11.0) {
         for row in 0..rows {
             for column in 0..columns {
                 let value = pen.value(pen.sheet, row, column);
                 if value.is_finite() {
                     let (x, y) = (left + (column as f64 + 0.5) * cell, top + (row as f64 + 0.5) * high + 3.5);
                     let colour = ink_on(pen.colour(pen.sheet, value));
-                    body += &text(
-                        x,
-                        y,
-                        if cell >= 34.0 { 10.0 } else { 8.5 },
-                        colour,
-                        "text-anchor=\"middle\"",
-                        &two(value),
-                    );
+                    let words = if classes > 0 { format!("{value:.0}") } else { two(value) };
+                    let size = if cell >= 34.0 { 10.0 } else { 8.5 };
+                    body += &text(x, y, size, colour, "text-anchor=\"middle\"", &words);
                 }
             }
         }
