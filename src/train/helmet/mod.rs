@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Everything is drawn from hash(task, length, index). Source: Yen et al., "HELMET: How to Evaluate Long-Context Language
-//! Models Effectively and Thoroughly", 2025; the tasks, their sizes and the examples (two, short, of the same form) are ours.
+//! Models Effectively and Thoroughly", 2025; the tasks, their sizes and the examples (up to two, short, of the same form) are ours.
 
 mod cases;
 mod passage;

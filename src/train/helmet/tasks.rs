@@ -7,7 +7,7 @@ use crate::tokenizer::Tokenizer;
 use crate::train::circuits::{Draw, Template, Words};
 use crate::{Error, Result};
 
-/// Answered examples before the question, and other documents in each.
+/// Answered examples before the question where they fit, and other documents in each.
 const SHOTS: usize = 2;
 const AROUND: usize = 1;
 /// Draws until the examples do not give the answer away.
@@ -49,6 +49,12 @@ struct Drawn {
 }
 
 impl Drawn {
+    /// Tokens without which it cannot be asked.
+    fn needed(&self) -> usize {
+        let asked: usize = self.case.asked.iter().map(Vec::len).sum();
+        self.examples.len() + self.case.question.len() + asked
+    }
+
     /// Whether the examples hold what is asked for. Rankings and notes are lists whose parts may stand anywhere.
     fn gives_away(&self) -> bool {
         let answer = &self.case.answer;
@@ -115,11 +121,12 @@ impl Helmet {
     }
 
     /// Examples and the case itself, whatever the length.
-    fn drawn(&self, task: Task, seed: u64) -> Drawn {
+    fn drawn(&self, task: Task, seed: u64, shots: usize) -> Drawn {
         let mut draw = Draw::new(seed);
         let mut names = Names(draw.distinct(&self.words.names, self.words.names.len()));
         let mut examples = Vec::new();
-        let shots = if matches!(task, Task::Labels | Task::MoreLabels) { 0 } else { SHOTS };
+        // Labels are examples themselves.
+        let shots = if matches!(task, Task::Labels | Task::MoreLabels) { 0 } else { shots };
         for _ in 0..shots {
             let (case, _) = self.case(task, &mut draw, &mut names, AROUND);
             examples.extend(case.body(usize::MAX, 0.5));
@@ -139,20 +146,30 @@ impl Helmet {
     /// [`Error::Param`] when it does not fit.
     pub fn prompt(&self, task: Task, length: usize, index: usize) -> Result<Prompt> {
         let seed = hash(task, length, index);
-        let mut drawn = self.drawn(task, seed);
-        // What is asked for must not stand in an example, which would give it away.
-        for retry in 1..RETRIES {
-            if !drawn.gives_away() {
-                break;
+        let mut needed = 0;
+        // As many examples as there is room for.
+        for shots in (0..=SHOTS).rev() {
+            let mut drawn = self.drawn(task, seed, shots);
+            // What is asked for must not stand in an example, which would give it away.
+            for retry in 1..RETRIES {
+                if !drawn.gives_away() {
+                    break;
+                }
+                drawn = self.drawn(task, seed ^ (retry << 40), shots);
             }
-            drawn = self.drawn(task, seed ^ (retry << 40));
+            needed = drawn.needed();
+            if needed <= length {
+                return Ok(self.written(task, length, index, drawn));
+            }
         }
+        let expected = format!("be at least {needed} for the task “{}”", task.name());
+        Err(Error::Param { who: "suite".into(), key: "length".into(), expected, came: length.to_string() })
+    }
+
+    /// The prompt of what has been drawn, which fits.
+    fn written(&self, task: Task, length: usize, index: usize, drawn: Drawn) -> Prompt {
         let Drawn { mut draw, examples, case, gold } = drawn;
-        let needed = examples.len() + case.question.len() + case.asked.iter().map(Vec::len).sum::<usize>();
-        let Some(room) = length.checked_sub(examples.len() + case.question.len()).filter(|_| needed <= length) else {
-            let expected = format!("be at least {needed} for the task “{}”", task.name());
-            return Err(Error::Param { who: "suite".into(), key: "length".into(), expected, came: length.to_string() });
-        };
+        let room = length - examples.len() - case.question.len();
         let depth = (index % DEPTHS) as f32 / (DEPTHS - 1) as f32;
         let body = case.body(room, depth);
         let mut sentence = |draw: &mut Draw| say(&self.filler[draw.below(self.filler.len())], &[]);
@@ -169,7 +186,7 @@ impl Helmet {
             Task::Notes => case.answer.len() + 6,
             _ => case.answer.len() + 2,
         };
-        Ok(Prompt { tokens, answer: case.answer, gold, most })
+        Prompt { tokens, answer: case.answer, gold, most }
     }
 }
 
