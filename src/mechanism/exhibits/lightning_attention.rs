@@ -51,7 +51,7 @@ pub const ALL: &[Offer] = &[
         time_frame,
         time_row,
         "Microseconds per token of one attention step of this model’s size on random vectors, by the number of tokens, on the \
-         processor: the fastest of three runs. `right` is measured up to 512 tokens.",
+         processor: the fastest of three runs. right is measured up to 512 tokens.",
     ),
 ];
 

@@ -39,7 +39,7 @@ pub const ALL: &[Offer] = &[
         "Tokens in no list, in one, in several",
         Drawn::Bars,
         lists,
-        "Share of the keys of the pinned head that so many lists of `window` nearest keys take, one list for each centroid at \
+        "Share of the keys of the pinned head that so many lists of window nearest keys take, one list for each centroid at \
          the end of the text. Only mode paper attends by lists.",
     ),
     Offer::new(

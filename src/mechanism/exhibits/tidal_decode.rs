@@ -16,7 +16,7 @@ pub const ALL: &[Offer] = &[
         "How far layers want the same keys",
         Drawn::Cells,
         overlap,
-        "Of the `budget` keys a layer looks at most, the share that another layer looks at most, mean over heads and over \
+        "Of the budget keys a layer looks at most, the share that another layer looks at most, mean over heads and over \
          queries with more keys than that, from the queries and keys of this pane. Outlined: a layer and the one whose list it \
          uses.",
     ),
@@ -32,7 +32,7 @@ pub const ALL: &[Offer] = &[
         "What lists recover",
         Drawn::Lines,
         recovered,
-        "By layer: share of a head’s own best `budget` keys that it sees, and share of its exact weight on what it sees, mean \
+        "By layer: share of a head’s own best budget keys that it sees, and share of its exact weight on what it sees, mean \
          over heads and over queries with more keys than that.",
     ),
     Offer::new(

@@ -98,7 +98,7 @@ fn legend(pen: &Pen<'_>, picture: &mut Picture) {
     for (class, name) in pen.exhibit.classes.iter().enumerate() {
         // The number that stands in the cells, so that colour is not all there is.
         let name = format!("{class} {name}");
-        let room = 22.0 + 6.0 * name.chars().count() as f64;
+        let room = 27.0 + 6.7 * name.chars().count() as f64;
         if x > 0.0 && x + room > pen.width {
             (x, y) = (0.0, y + 18.0);
         }

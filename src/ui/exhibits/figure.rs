@@ -80,7 +80,8 @@ pub fn Figure(exhibit: Memo<Arc<Exhibit>>, width: RwSignal<f64>) -> impl IntoVie
     let facts = move || {
         exhibit.with(|exhibit| {
             let one = |fact: &crate::lens::finding::Fact| {
-                let words = format!("{} {}", four(fact.value), fact.unit);
+                let number = if fact.value.fract() == 0.0 { format!("{:.0}", fact.value) } else { four(fact.value) };
+                let words = format!("{number} {}", fact.unit);
                 view! {
                     <tr data-test="exhibit-fact" data-fact=fact.id.clone() data-value=fact.value>
                         <th scope="row">{fact.name.clone()}</th><td class="num">{words}</td>

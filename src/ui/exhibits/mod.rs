@@ -74,7 +74,7 @@ pub fn Exhibits(
         let asked = slow.with_value(|slow| (!slow.is_empty()).then(|| slow.join(", "))).map(|names| {
             let again = move |()| pane.get_untracked().into_iter().for_each(|pane| store.request_finding(pane, "exhibits_slow", true));
             view! {
-                <div class="row spread" data-test="exhibits-slow">
+                <div class="row wrap spread" data-test="exhibits-slow">
                     <p class="soft">{format!("By passes of their own: {names}.")}</p>
                     <Progress answered=Signal::derive(move || answered(store, pane, "exhibits_slow")) again=Callback::new(again)/>
                 </div>

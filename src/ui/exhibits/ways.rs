@@ -270,7 +270,7 @@ pub fn lines(pen: &Pen<'_>) -> Picture {
     let x = |column: usize| left + column as f64 * (pen.width - left - right) / columns.saturating_sub(1).max(1) as f64;
     let y = |value: f64| 8.0 + (1.0 - (value - floor) / (top_value - floor)) * high;
     let mut body = axis(pen, (left, pen.width - right + 4.0), floor, top_value, unit, &y);
-    let every = (columns as f64 * 26.0 / (pen.width - left - right)).ceil().max(1.0) as usize;
+    let every = (columns as f64 * 54.0 / (pen.width - left - right)).ceil().max(1.0) as usize;
     for (column, name) in pen.exhibit.grid.across.labels.iter().enumerate().filter(|(column, _)| column % every == 0) {
         body += &pen.words(
             x(column),
@@ -347,7 +347,7 @@ pub fn bars(pen: &Pen<'_>) -> Picture {
 fn lying(pen: &Pen<'_>) -> Picture {
     let (rows, columns) = pen.size();
     let grid = &pen.exhibit.grid;
-    let names = grid.across.labels.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(NAME + 8);
+    let names = grid.across.labels.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(NAME + 14);
     let left = names as f64 * LETTER + 8.0;
     let room = pen.width - left - 62.0;
     let finite = || pen.sheet().into_iter().flat_map(|sheet| &sheet.values).filter(|value| value.is_finite());
@@ -370,7 +370,7 @@ fn lying(pen: &Pen<'_>) -> Picture {
                 y + 2.0,
                 pen.palette.css(colour)
             );
-            let name: String = grid.across.labels[column].chars().take(NAME + 8).collect();
+            let name: String = grid.across.labels[column].chars().take(NAME + 14).collect();
             body += &pen.words(left - 6.0, y + 11.5, "text-anchor=\"end\"", &name);
             let words = if value.is_finite() { tick(value) } else { "–".into() };
             body += &pen.words(if value < 0.0 { zero + 5.0 } else { zero + long + 5.0 }, y + 11.5, "", &words);
