@@ -192,7 +192,19 @@ by: PatchMetric,
 /**
  * What of the pinned head reads the heads before it.
  */
-through: Through, };
+through: Through, 
+/**
+ * Which study is on screen.
+ */
+study: Study, 
+/**
+ * Whom an evaluation asks.
+ */
+over: Over, 
+/**
+ * Items that an evaluation asks of each cell; 0 leaves it to the evaluation.
+ */
+items: number, };
 
 /**
  * How the logit lens is laid out.
@@ -277,6 +289,11 @@ panes: Array<PaneNumbers>, };
  * How the wall is ordered.
  */
 export type Order = "layer" | "sorted";
+
+/**
+ * Whom an evaluation asks.
+ */
+export type Over = "pane" | "heads" | "variants";
 
 /**
  * One variant: mechanisms on the same model.
@@ -383,9 +400,14 @@ link: string,
 experiment: Experiment, };
 
 /**
+ * A study: an experiment of many small steps. Its word is the id of its analysis.
+ */
+export type Study = "needles" | "helmet" | "choices" | "sink_set" | "sink_acts" | "sink_tracking" | "streaming" | "features" | "channels" | "retrieval" | "letters" | "safety" | "recall" | "anchors";
+
+/**
  * A side tab.
  */
-export type Tab = "sinks" | "roles" | "lens" | "interventions" | "paper";
+export type Tab = "sinks" | "roles" | "lens" | "interventions" | "studies" | "paper";
 
 /**
  * Colours.
