@@ -7,6 +7,7 @@ mod composing;
 mod instruments;
 mod interventions;
 mod shipped;
+mod stored;
 mod studies;
 
 use attnscope::experiment::{Head, Metric};

@@ -194,7 +194,7 @@ fn helmet_is_answered_by_an_oracle_alone() {
         labels.dedup();
         assert!(labels.is_empty() || labels.len() > 10, "labels differ from item to item");
     }
-    assert!(helmet.prompt(Task::Where, 20, 0).is_err(), "too short for its own question");
+    assert!(helmet.prompt(Task::Rank, 40, 0).is_err(), "too short for its own documents");
     assert!(contains("the value is 17 23", "17 23") && !contains("the value is 17 24", "17 23"));
 }
 
