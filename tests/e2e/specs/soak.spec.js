@@ -8,7 +8,7 @@ import { inject, order, record, truth, worker } from "../pages/faults.js";
 
 const test = base.extend({ playground: async ({ page }, use) => use(new Playground(page)) });
 
-const SECONDS = Number(process.env.ATTNSCOPE_SOAK_SECONDS ?? 75);
+const SECONDS = Number(process.env.ATTNSCOPE_SOAK_SECONDS ?? 120);
 const SEED = Number(process.env.ATTNSCOPE_SOAK_SEED ?? 20261124);
 const MECHANISMS = JSON.parse(readFileSync(new URL("../../../www/mechanisms.json", import.meta.url), "utf8"));
 const MODELS = ["stories-3m", "circuits-2m"];
