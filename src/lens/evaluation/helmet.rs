@@ -98,13 +98,12 @@ impl Suite for Mini {
             .map(|(name, _)| name.as_str())
             .collect();
         let above: Vec<f32> = seven.iter().copied().filter(|mean| *mean >= FLOOR).collect();
-        if seven.is_empty() {
-            return String::new();
-        }
-        let needle = scores.iter().find(|(name, _)| name == "NIAH").map_or(f32::NAN, |(_, mean)| *mean);
+        let needle = scores.iter().find(|(name, _)| name == "NIAH").map(|(_, mean)| *mean);
+        let (Some(needle), false) = (needle, seven.is_empty()) else { return String::new() };
         let mut words = format!(
-            "HELMET-mini is {:.0} of 100 over the seven categories, and the needle beside them {:.0}.",
+            "HELMET-mini is {:.0} of 100 over the {} categories asked, and the needle beside them {:.0}.",
             100.0 * mean(seven.iter().copied()),
+            seven.len(),
             100.0 * needle
         );
         if !floor.is_empty() {

@@ -37,7 +37,11 @@ fn ask(engine: &mut Engine, experiment: &Experiment, id: &str) -> Result<Finding
 fn whole(engine: &mut Engine, experiment: &Experiment, id: &str) -> Study {
     loop {
         let finding = ask(engine, experiment, id).unwrap();
-        let Found::Study(study) = finding.found else { panic!("{id} is no study") };
+        // As the worker sends it, also half way.
+        let json = serde_json::to_string(&finding).unwrap();
+        let again: Finding = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let Found::Study(study) = again.found else { panic!("{id} is no study") };
+        assert!(!study.verdict.contains("NaN"), "{id}: {}", study.verdict);
         if study.is_whole() {
             return study;
         }
