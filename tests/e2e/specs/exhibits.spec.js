@@ -4,7 +4,8 @@ import { test, expect } from "../pages/test.js";
 
 const PROMPT = encodeURIComponent(
   "One day, a little girl named Lily found a big red ball in the garden. She wanted to play with the ball. Her friend Tom " +
-  "came to the garden and saw the big red ball too. Lily and Tom played with the ball all day, and then they went home.",
+  "came to the garden and saw the big red ball too. Lily and Tom played with the ball all day, and then they went home. " +
+  "Mom was happy to see them, and they told her about the ball and the garden.",
 );
 const fresh = (gallery) => expect(gallery).toHaveAttribute("data-fresh", "true", { timeout: 60_000 });
 
@@ -17,7 +18,7 @@ test("fifteen papers draw", () => {
 
 for (const entry of drawers) {
   test(`${entry.id} draws what it offers`, async ({ playground, page }) => {
-    await playground.open(`a=softmax&b=${entry.id}&tab=paper&p=${PROMPT}`);
+    await playground.open(`a=softmax&b=${entry.id}&tab=paper&p=${PROMPT}`, "?engine=cpu");
     const gallery = page.locator("[data-test=gallery][data-analysis=exhibits]");
     await fresh(gallery);
     const figures = gallery.getByTestId("exhibit");
@@ -44,12 +45,12 @@ for (const entry of drawers) {
 }
 
 test("a control changes what is drawn, sheets are chosen, and a drawing can be taken away", async ({ playground, page }) => {
-  await playground.open(`a=softmax&b=duo_attention(streaming:0)&tab=paper&p=${PROMPT}`);
+  await playground.open(`a=softmax&b=duo_attention(streaming:0)&tab=paper&p=${PROMPT}`, "?engine=cpu");
   const gallery = page.locator("[data-test=gallery][data-analysis=exhibits]");
   await fresh(gallery);
-  const fact = (name) => gallery.locator(`[data-fact=${name}]`);
+  const fact = (name) => gallery.locator(`[data-exhibit='duo_attention.gates'] [data-fact=${name}]`);
   expect(await playground.number(fact("streaming"), "data-value")).toBe(0);
-  await playground.open(`a=softmax&b=duo_attention(streaming:1)&tab=paper&p=${PROMPT}`);
+  await playground.open(`a=softmax&b=duo_attention(streaming:1)&tab=paper&p=${PROMPT}`, "?engine=cpu");
   await expect(fact("streaming")).toHaveAttribute("data-value", "18", { timeout: 60_000 });
   const mask = gallery.locator("[data-exhibit='duo_attention.mask']");
   const picture = () => mask.locator(".picture").innerHTML();
@@ -65,7 +66,7 @@ test("a control changes what is drawn, sheets are chosen, and a drawing can be t
 
 test("drawings of many passes wait to be asked for, and a mechanism in no pane is put into B", async ({ playground, page }) => {
   test.setTimeout(180_000);
-  await playground.open(`a=softmax&tab=paper&paper=halo_attention&p=${PROMPT}`);
+  await playground.open(`a=softmax&tab=paper&paper=halo_attention&p=${PROMPT}`, "?engine=cpu");
   await page.getByTestId("exhibits-add").click();
   await expect(page.getByTestId("exhibits")).toHaveAttribute("data-pane", "1");
   const slow = page.locator("[data-test=gallery][data-analysis=exhibits_slow]");
