@@ -205,7 +205,9 @@ pub trait Word: Copy + PartialEq + Send + Sync + 'static {
     fn help(self) -> &'static str;
 }
 
-pub use instruments::{Act, Effect, Instruments, LensLayout, LensNorm, Over, PatchMetric, PatchSite, Removal, Study, Through};
+pub use instruments::{
+    Act, Effect, Instruments, LensLayout, LensNorm, Over, PatchMetric, PatchSite, Removal, Study, Through,
+};
 
 words! {
     /// What the matrices show.

@@ -33,7 +33,7 @@ fn mix(lane: u32, v_start: u32, most: u32, span: u32) -> mat4x4<f32> {
         tile[n / count * SLICE + n % count] = v[(v_start + min(n / count, most)) * spans + first + n % count];
     }
     workgroupBarrier();
-    var sums: mat4x4<f32>;
+    var sums = mat4x4<f32>();
     let at = lane / PARTS * 4u * PITCH;
     for (var key = 0u; key < TILE_KEYS; key++) {
         let value = tile[key * SLICE + lane % PARTS];

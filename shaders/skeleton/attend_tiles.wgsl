@@ -70,10 +70,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var top = MASKED;
     var sum = 0.0;
     // Of four rows each.
-    var sums_0: mat4x4<f32>;
-    var sums_1: mat4x4<f32>;
-    var sums_2: mat4x4<f32>;
-    var sums_3: mat4x4<f32>;
+    var sums_0 = mat4x4<f32>();
+    var sums_1 = mat4x4<f32>();
+    var sums_2 = mat4x4<f32>();
+    var sums_3 = mat4x4<f32>();
     for (var start = 0u; start < last; start += TILE_KEYS) {
         let key = start + part;
         let q_row = q_start + first + row;
@@ -83,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let log_3 = kept_four(head, first + row + 3u, key, PARTS, keys, q_row + 3u);
         let most_kept = max(max(log_0, log_1), max(log_2, log_3));
         if (skipped(lane, any(most_kept != vec4<f32>(MASKED)))) { continue; }
-        var products: mat4x4<f32>;
+        var products = mat4x4<f32>();
         for (var slice = 0u; slice < slices; slice += SLICE) {
             let count = min(SLICE, slices - slice);
             workgroupBarrier();

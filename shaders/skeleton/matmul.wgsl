@@ -66,8 +66,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let first_row = group.y * TILE_ROWS;
     let first_column = group.x * TILE_COLUMNS;
     // Columns 4 x to 4 x + 3 of the tile's left half, and of its right half.
-    var left: mat4x4<f32>;
-    var right: mat4x4<f32>;
+    var left = mat4x4<f32>();
+    var right = mat4x4<f32>();
     for (var start = 0u; start < shape.inner; start += TILE_INNER) {
         for (var n = lane; n < TILE_INNER * TILE_ROWS / 4u; n += GROUP) {
             let i = start + n % TILE_INNER;

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// Batch, query heads, key–value heads, queries, keys before the first query, head width.
 const SIZES: [usize; 6] = [1, 2, 1, 6, 0, 4];
 
+#[cfg(feature = "gpu")]
+const LONG: [usize; 6] = [1, 2, 1, 70, 0, 16];
+
 /// Where a whole number of keys or tokens is moved to, so that masks and choices act on the few rows there are.
 const FEW: i32 = 2;
 
@@ -72,6 +75,18 @@ pub fn steps(mechanism: &'static Mechanism) -> Result<Vec<(Stack, Given)>> {
         Ok((stack, given))
     };
     settings(mechanism.plug.spec).into_iter().map(step).collect()
+}
+
+/// A step of more rows than a tile of a kernel holds, which the processor computes beside the GPU: what goes on from tile to
+/// tile shows in no short one. Nothing is stored of it; the processor has shown its own numbers by the others.
+///
+/// # Errors
+/// As [`steps`].
+#[cfg(feature = "gpu")]
+pub fn long(mechanism: &'static Mechanism) -> Result<(Stack, Given)> {
+    let stack = Stack::alone(mechanism, mechanism.plug.spec.iter().map(|param| param.default).collect())?;
+    let given = given(&stack, LONG, 1.0);
+    Ok((stack, given))
 }
 
 /// What is compared of a step: pattern and mixed values. They follow from everything before them.

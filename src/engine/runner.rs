@@ -151,6 +151,17 @@ impl Runner {
             let came = step::apply(stack, given)?;
             worst = worst.max(fixture::deviation(mechanism.id, &came, &stored)?);
         }
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.gpu {
+            let (stack, given) = fixture::long(mechanism)?;
+            match apply(gpu.device(), &stack, &given).await {
+                Err(crate::Error::Unsupported { .. }) => {}
+                came => {
+                    let expected = fixture::numbers(&step::apply(&stack, &given)?);
+                    worst = worst.max(fixture::deviation(mechanism.id, &came?, &expected)?);
+                }
+            }
+        }
         Ok(Check { part: mechanism.id.into(), deviation: worst, allowed: 1.0 })
     }
 

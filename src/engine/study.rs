@@ -64,7 +64,7 @@ pub(super) struct Work {
 
 enum Task {
     Evaluation(Evaluation),
-    Sinks(SinkSet),
+    Sinks(Box<SinkSet>),
     Acts(SinkActs),
     Tracking(Box<Tracking>),
     Streaming(Box<Streaming>),
@@ -177,7 +177,7 @@ impl Engine {
                 let texts = self.sequences(experiment.bos)?;
                 let random = self.random(&texts, seed);
                 let at = (experiment.view.position, experiment.view.epsilon);
-                Task::Sinks(SinkSet::new(stack(), seed, [texts, random], at, size))
+                Task::Sinks(Box::new(SinkSet::new(stack(), seed, [texts, random], at, size)))
             }
             "sink_acts" => Task::Acts(self.acts(question, experiment.view.epsilon).await?),
             "sink_tracking" => {

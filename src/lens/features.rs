@@ -412,11 +412,11 @@ impl Input {
 pub fn ridge(rows: &[(Vec<f64>, f64)], weights: &[f64]) -> Vec<f64> {
     let count = rows.first().map_or(0, |(row, _)| row.len());
     let total: f64 = weights.iter().sum();
-    let centre = |read: &dyn Fn(&(Vec<f64>, f64)) -> f64| {
-        rows.iter().zip(weights).map(|(row, weight)| weight * read(row)).sum::<f64>() / total
+    let centre = |read: &dyn Fn(usize) -> f64| {
+        weights.iter().enumerate().map(|(row, weight)| weight * read(row)).sum::<f64>() / total
     };
-    let means: Vec<f64> = (0..count).map(|column| centre(&|row| row.0[column])).collect();
-    let middle = centre(&|row| row.1);
+    let means: Vec<f64> = (0..count).map(|column| centre(&|row| rows[row].0[column])).collect();
+    let middle = centre(&|row| rows[row].1);
     let mut system = vec![vec![0.0; count + 1]; count];
     for ((row, value), weight) in rows.iter().zip(weights) {
         for (a, line) in system.iter_mut().enumerate() {

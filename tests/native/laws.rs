@@ -167,7 +167,18 @@ fn claim(plug: Plug, laws: &'static [Law]) -> &'static Mechanism {
     let softmax = attnscope::mechanism::by_id("softmax").unwrap();
     let Mechanism { name, summary, parity, source, .. } = *softmax;
     let paper = attnscope::mechanism::Paper { ..softmax.paper };
-    Box::leak(Box::new(Mechanism { id: "broken", name, summary, paper, laws, parity, wgsl: None, source, plug, exhibits: &[] }))
+    Box::leak(Box::new(Mechanism {
+        id: "broken",
+        name,
+        summary,
+        paper,
+        laws,
+        parity,
+        wgsl: None,
+        source,
+        plug,
+        exhibits: &[],
+    }))
 }
 
 /// Whether the law (or, at `None`, finiteness) is reported as broken.

@@ -335,6 +335,19 @@ fn a_token_stays_within_its_dispatches() {
     }
 }
 
+/// A variable of a loop begins anew each time, says the language; one compiler of a browser forgot that of a matrix.
+#[test]
+fn every_variable_is_given_a_value() {
+    let all = source::ALL.iter().map(|source| (source.path(), source.text));
+    let twins = ALL.iter().filter_map(|m| Some((format!("shaders/mechanism/{}.wgsl", m.id), m.wgsl?)));
+    for (path, text) in all.chain(twins) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let bare = line.trim_start().starts_with("var ") && !line.contains('=');
+            assert!(!bare, "{path}:{number}: {line}");
+        }
+    }
+}
+
 #[test]
 fn mechanism_files_define_only_functions_of_their_own_name() {
     let mut complaints = Vec::new();

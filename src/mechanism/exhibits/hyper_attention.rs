@@ -138,7 +138,7 @@ fn captured(scene: &Scene<'_>) -> Result<Exhibit> {
 const BINS: usize = 12;
 
 fn rows(scene: &Scene<'_>) -> Result<Exhibit> {
-    let (layer, n, width) = (scene.head.layer, scene.tokens, scene.width());
+    let (layer, n, width) = (scene.head.layer, scene.tokens, scene.head_width());
     if top(scene, layer, scene.head.head)?.is_none() {
         return missing(EXACT);
     }

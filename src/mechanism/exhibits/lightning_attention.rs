@@ -120,7 +120,7 @@ fn state(scene: &Scene<'_>) -> Result<Exhibit> {
         return missing("Softmax keeps keys and values, not a state.");
     }
     let vectors = scene.vectors(scene.head.layer)?;
-    let width = scene.width();
+    let width = scene.head_width();
     let host = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
     let (k, v) = (host(vectors.keys()), host(vectors.values()));
     let mut values = Vec::new();
@@ -170,8 +170,8 @@ fn time_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
             return f32::NAN;
         }
         let noise = |name: &str, heads: usize| -> Tensor<4> {
-            let data = normal(heads * tokens * scene.width(), 1.0, name, 0, scene.seed);
-            Tensor::from_data(TensorData::new(data, [1, heads, *tokens, scene.width()]), &at.device)
+            let data = normal(heads * tokens * scene.head_width(), 1.0, name, 0, scene.seed);
+            Tensor::from_data(TensorData::new(data, [1, heads, *tokens, scene.head_width()]), &at.device)
         };
         let at = Grid { queries: *tokens, keys: *tokens, ..at.clone() };
         let run = || {

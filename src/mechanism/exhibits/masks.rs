@@ -11,7 +11,7 @@ use burn::tensor::Device;
 /// Which of the keys so far some query from `first` on still sees, for each query head: `[H,Q,K]` of the masks of the pane
 /// for `queries` queries.
 fn kept(scene: &Scene<'_>, layer: usize, queries: usize) -> Vec<bool> {
-    let inputs = default_inputs(scene.stack, layer, scene.heads, scene.kv_heads, scene.width(), scene.seed);
+    let inputs = default_inputs(scene.stack, layer, scene.heads, scene.kv_heads, scene.head_width(), scene.seed);
     let at = Grid {
         layer,
         layers: scene.layers,

@@ -66,7 +66,7 @@ impl Scene<'_> {
     }
 
     /// D.
-    pub fn width(&self) -> usize {
+    pub fn head_width(&self) -> usize {
         self.model.config().head_width
     }
 
@@ -107,7 +107,7 @@ impl Scene<'_> {
     }
 
     fn inputs(&self, stack: &Stack, layer: usize) -> Vec<Array> {
-        default_inputs(stack, layer, self.heads, self.kv_heads, self.width(), self.seed)
+        default_inputs(stack, layer, self.heads, self.kv_heads, self.head_width(), self.seed)
     }
 
     /// One head's part of what was recorded at a site that has query heads.

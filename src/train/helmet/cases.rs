@@ -178,12 +178,12 @@ impl Helmet {
         let asked = lists[of].pop().unwrap_or_default();
         let mut shots = Vec::new();
         let rounds = lists.iter().map(Vec::len).min().unwrap_or(0);
-        for round in 0..rounds.min(others) {
+        (0..rounds.min(others)).for_each(|round| {
             let mut order: Vec<usize> = (0..classes).collect();
             draw.shuffle(&mut order);
             let shot = |class: usize| say(&self.label.says, &[("key", lists[class][round]), ("a", labels[class])]);
             shots.extend(order.into_iter().map(shot));
-        }
+        });
         let gold = Gold::First(self.text(&[labels[of]]));
         let question = say(&self.label.asks, &[("key", asked)]);
         (Case { asked: Vec::new(), others: shots, question, answer: vec![labels[of]] }, gold)

@@ -60,7 +60,7 @@ fn s2_shards_follow_the_rule() {
     let chip = Chip::new("s2_attention").with("block", 4.0).with("local_blocks", 1.0).with("stride", 4.0);
     let shards = drawing(chip.clone(), "shards");
     let blocks = shards.grid.down.labels.len();
-    let sees = |head: usize, query: usize, key: usize| query == key || (key + head) % stride == 0;
+    let sees = |head: usize, query: usize, key: usize| query == key || (key + head).is_multiple_of(stride);
     let (mut missing, mut all) = (0, 0);
     for pair in (0..blocks * blocks).filter(|pair| pair % blocks <= pair / blocks) {
         let (query, key) = (pair / blocks, pair % blocks);
@@ -109,7 +109,7 @@ fn neighbourhood_work_is_counted() {
     let work = drawing(chip(), "work");
     let seen = drawing(chip(), "neighbours");
     let n = seen.grid.across.labels.len();
-    let keeps = |query: usize, key: usize| key <= query && (query - key) % 2 == 0 && (query - key) / 2 < 3;
+    let keeps = |query: usize, key: usize| key <= query && (query - key).is_multiple_of(2) && (query - key) / 2 < 3;
     let pairs: usize = (0..n).map(|query| (0..n).filter(|key| keeps(query, *key)).count()).sum();
     let scores = &sheet(&work, "scores").values;
     assert_eq!((scores[0] as usize, scores[2] as usize), (n * n, pairs));

@@ -1,8 +1,8 @@
 //! A link restores the experiment it was made of, whatever its text holds.
 
 use attnscope::experiment::{
-    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Over, Pane,
-    PatchMetric, PatchSite, Quantity, Removal, Scale, Study, Tab, Through, View, link,
+    Act, Chip, Effect, Experiment, Head, Instruments, LensLayout, LensNorm, Metric, Order, Over, Pane, PatchMetric,
+    PatchSite, Quantity, Removal, Scale, Study, Tab, Through, View, link,
 };
 use attnscope::spec::Plain;
 use proptest::prelude::*;
@@ -85,7 +85,15 @@ fn instruments() -> impl Strategy<Value = Instruments> {
     let more = (one(Effect::ALL), one(PatchSite::ALL), one(PatchMetric::ALL), one(Through::ALL));
     let studies = (one(Study::ALL), one(Over::ALL), 0usize..1000);
     (id.clone(), id, heads, words, more, text(), studies).prop_map(
-        |(answer, against, heads, (norm, layout, act, how), (effect, site, by, through), corrupted, (study, over, items))| Instruments {
+        |(
+            answer,
+            against,
+            heads,
+            (norm, layout, act, how),
+            (effect, site, by, through),
+            corrupted,
+            (study, over, items),
+        )| Instruments {
             answer,
             against,
             norm,

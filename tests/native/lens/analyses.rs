@@ -78,7 +78,10 @@ fn every_analysis_answers_in_its_view_and_survives_its_json() {
 #[test]
 fn an_analysis_of_many_passes_can_be_stopped_between_them() {
     let mut engine = engine();
-    for analysis in analysis::ALL.iter().filter(|analysis| analysis.many_passes && analysis.view != attnscope::lens::finding::View::Study) {
+    for analysis in analysis::ALL
+        .iter()
+        .filter(|analysis| analysis.many_passes && analysis.view != attnscope::lens::finding::View::Study)
+    {
         let (mut asked, mut all) = (0, 0);
         let step = async |done, of| {
             (asked, all) = (asked + 1, of);
