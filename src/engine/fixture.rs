@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 const SIZES: [usize; 6] = [1, 2, 1, 6, 0, 4];
 
 #[cfg(feature = "gpu")]
-const LONG: [usize; 6] = [1, 2, 1, 70, 0, 16];
+const LONG: [usize; 6] = [1, 2, 1, 38, 0, 16];
 
 /// Where a whole number of keys or tokens is moved to, so that masks and choices act on the few rows there are.
 const FEW: i32 = 2;
