@@ -56,7 +56,7 @@ test("patching: an example in one click, everything at once restores the clean a
   const values = await table.locator("td").evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.value)));
   expect(values.some((value) => value > 3)).toBe(true);
   expect(playground.hash()).toContain("corrupted=");
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("grid-csv").click()]);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("grid-csv").first().click()]);
   expect(download.suggestedFilename()).toMatch(/\.csv$/);
   await page.locator("[data-test=site][data-word=heads]").click();
   await fresh(patching);
