@@ -132,7 +132,7 @@ impl Default for EngineFacts {
 pub struct Trial {
     /// Tokens that were read in one pass.
     pub read: usize,
-    /// Tokens that were written behind them.
+    /// Tokens that were written behind them; none for a large model.
     pub written: usize,
     /// The processor's times.
     pub processor: [f32; 2],
@@ -148,10 +148,15 @@ impl Trial {
 
     /// The measurement in words.
     pub fn sentence(&self) -> String {
-        let Self { read, written, processor, gpu } = self;
+        let Self { read, written, processor: [cpu_reads, cpu_writes], gpu: [gpu_reads, gpu_writes] } = self;
+        if *written == 0 {
+            return format!(
+                "reading {read} tokens takes the GPU {gpu_reads:.1} ms and the processor {cpu_reads:.1} ms"
+            );
+        }
         format!(
-            "reading {read} tokens and writing {written} takes the GPU {:.1} + {:.1} ms and the processor {:.1} + {:.1} ms",
-            gpu[0], gpu[1], processor[0], processor[1]
+            "reading {read} tokens and writing {written} takes the GPU {gpu_reads:.1} + {gpu_writes:.1} ms and the processor \
+             {cpu_reads:.1} + {cpu_writes:.1} ms"
         )
     }
 }

@@ -5,6 +5,7 @@
 // Writes    z [B,N,Q,D] for the N heads from first_head; the capture variant also maps
 // Grid      x query rows, y batch × heads shown; LANES
 // Twin      src/model/attention.rs
+#import attention
 #import lanes
 #import masked
 #import mix_row
@@ -15,23 +16,6 @@
 #slot keys
 #slot place
 #slot reworked
-
-struct Shape {
-    layer: u32,
-    layers: u32,
-    batch: u32,
-    heads: u32,
-    kv_heads: u32,
-    queries: u32,
-    keys: u32,
-    stride: u32,
-    width: u32,
-    first_query: u32,
-    first_head: u32,
-    shown: u32,
-    scale: f32,
-    mix_width: u32,
-}
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]

@@ -5,6 +5,7 @@
 // Writes    z [B,N,Q,F] for the N heads from first_head
 // Grid      x tiles of query rows, y batch × heads shown; LANES
 // Twin      src/model/attention.rs
+#import attention
 #import lanes
 #import masked
 #import pair
@@ -14,23 +15,6 @@
 #slot place
 #slot skip
 #slot span
-
-struct Shape {
-    layer: u32,
-    layers: u32,
-    batch: u32,
-    heads: u32,
-    kv_heads: u32,
-    queries: u32,
-    keys: u32,
-    stride: u32,
-    width: u32,
-    first_query: u32,
-    first_head: u32,
-    shown: u32,
-    scale: f32,
-    mix_width: u32,
-}
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [B,H,Q,D]

@@ -18,6 +18,8 @@ use web_time::Instant;
 const MOST_WORK: usize = 500_000_000;
 const MOST_TOKENS: usize = 64;
 const WRITTEN: usize = 4;
+/// Weights of a model from which on nothing is written: the processor would hold them a second time to do so.
+const LARGE: usize = 32_000_000;
 const ROUNDS: usize = 3;
 
 /// Measures both engines with the plain model.
@@ -25,6 +27,7 @@ const ROUNDS: usize = 3;
 /// # Errors
 /// Those of the engines.
 pub(super) async fn measure(config: &Config, runner: &mut Runner, gpu: &mut GpuModel) -> Result<Trial> {
+    let written = if config.parameters() < LARGE { WRITTEN } else { 0 };
     let room = MOST_TOKENS.min(config.context.saturating_sub(WRITTEN)).max(1);
     let read = (MOST_WORK / config.parameters().max(1)).clamp(1, room);
     let tokens: Vec<u32> = (0..read).map(|index| (index % config.vocabulary) as u32).collect();
@@ -32,29 +35,37 @@ pub(super) async fn measure(config: &Config, runner: &mut Runner, gpu: &mut GpuM
     let request = || Request { tokens: &tokens, stack: &stack, seed: 0, wants: Selection::default() };
     let sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() })?;
 
-    let mut trial = Trial { read, written: WRITTEN, processor: [f32::MAX; 2], gpu: [f32::MAX; 2] };
+    let mut trial = Trial { read, written, processor: [f32::MAX; 2], gpu: [f32::MAX; 2] };
     for round in 0..ROUNDS {
         let reading = timed(async { runner.cpu.forward(request()).await }).await?;
-        let mut sequence = tokens.clone();
-        let mut seen = Seen::default();
-        let mut logits = runner.cpu.decode(&mut seen, &stack, 0, &sequence)?;
-        let writing = timed(async {
-            for _ in 0..WRITTEN {
-                sequence.push(sampler.pick(&logits, sequence.len()));
-                logits = runner.cpu.decode(&mut seen, &stack, 0, &sequence)?;
-            }
-            Ok(())
-        });
-        note(&mut trial.processor, round, [reading, writing.await?]);
+        let writing = if written > 0 { write(runner, &stack, &sampler, &tokens, written).await? } else { 0.0 };
+        note(&mut trial.processor, round, [reading, writing]);
     }
-    let mut decode = gpu.decode(stack.clone(), 0).await?;
+    let mut decode = if written > 0 { Some(gpu.decode(stack.clone(), 0).await?) } else { None };
     for round in 0..ROUNDS {
         let reading = timed(async { gpu.forward(request()).await }).await?;
-        decode.read(&tokens, tokens.len(), &sampler).await?;
-        let writing = timed(async { decode.burst(WRITTEN).await }).await?;
+        let mut writing = 0.0;
+        if let Some(decode) = &mut decode {
+            decode.read(&tokens, tokens.len(), &sampler).await?;
+            writing = timed(async { decode.burst(written).await }).await?;
+        }
         note(&mut trial.gpu, round, [reading, writing]);
     }
     Ok(trial)
+}
+
+/// Milliseconds that the processor takes to write behind `tokens`, which it reads before.
+async fn write(runner: &Runner, stack: &Stack, sampler: &Sampler, tokens: &[u32], written: usize) -> Result<f32> {
+    let (mut sequence, mut seen) = (tokens.to_vec(), Seen::default());
+    let mut logits = runner.cpu.decode(&mut seen, stack, 0, &sequence)?;
+    timed(async {
+        for _ in 0..written {
+            sequence.push(sampler.pick(&logits, sequence.len()));
+            logits = runner.cpu.decode(&mut seen, stack, 0, &sequence)?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Milliseconds that `work` takes, its answer included.

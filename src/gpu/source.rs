@@ -26,7 +26,7 @@ macro_rules! sources {
 
 sources! {
     shared {
-        capture_maps capture_none choose_all choose_stored close_none draw flat fold format_f16 format_f32 format_i8
+        attention capture_maps capture_none choose_all choose_stored close_none draw flat fold format_f16 format_f32 format_i8
         gelu gelu_tanh head input_layer input_plain input_rms keys_all keys_listed lanes load_heads load_rows masked
         mix_row pair place_shape place_state reduce relu rework_none rework_rows row share_columns share_rows silu
         skip_empty skip_none span_128 span_32 span_64 state step store_activated store_cached store_gated store_heads store_logits store_residual store_rows tile_mix tile_pair

@@ -16,7 +16,7 @@ pub struct Place {
 }
 
 /// Held while set-up runs; the system releases it when the program ends, however it ends.
-pub struct Lock(#[expect(dead_code, reason = "held, never read")] File);
+pub struct Lock(#[allow(dead_code, reason = "held, never read")] File);
 
 impl Place {
     /// Finds both folders and makes the second.

@@ -1,5 +1,6 @@
 //! Paper 25: gates, the mask of a head over what it would look at, what the cache holds, and what the far past is worth.
 
+use super::recall::Variant;
 use super::scene::mass;
 use super::{Offer, Scene, by_head, drawn, fact, grid, marks, masks, of_pairs, recall, shares, sheet};
 use crate::Result;
@@ -35,23 +36,9 @@ pub const ALL: &[Offer] = &[
         "Share of the weight on keys that a streaming head loses, mean over queries, from the queries and keys of this pane. \
          Outlined heads keep everything.",
     ),
-    Offer::new(
-        "occupancy",
-        "What a decode holds",
-        Drawn::Lines,
-        masks::occupancy,
-        "Keys that each key–value head of the pinned layer still needs after every token.",
-    ),
+    masks::OCCUPANCY,
     Offer::new("cache", "The whole cache", Drawn::Bars, cache, "Bytes of keys and values after this prompt, in f32."),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell. Random gates stream as many heads as this pane.",
-    ),
+    recall::offer(recalled, "Random gates stream as many heads as this pane."),
 ];
 
 /// α of every layer and key–value head.
@@ -126,10 +113,6 @@ fn cache(scene: &Scene<'_>) -> Result<Exhibit> {
 const NAMES: [(&str, &str); 4] =
     [("full", "full"), ("own", "this pane"), ("streaming", "all streaming"), ("random", "random gates")];
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    recall::row(scene, row, &variants(scene)?)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(NAMES, variants(scene)?))
 }

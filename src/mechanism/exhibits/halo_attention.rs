@@ -18,13 +18,7 @@ pub const ALL: &[Offer] = &[
         "What the head would look at with the whole past, from the queries and keys it has here, and what it looks at here. \
          Outlined: pairs of a block with itself and its halo.",
     ),
-    Offer::new(
-        "reach",
-        "How far it reaches through the layers",
-        Drawn::Tokens,
-        masks::reach,
-        "Tokens from which the pinned query can have heard after so many layers, by paths along kept pairs.",
-    ),
+    masks::REACH,
     Offer::new(
         "edge",
         "What the edge of a block costs",

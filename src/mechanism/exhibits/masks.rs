@@ -1,12 +1,30 @@
 //! Drawings that every mask has: what a decode keeps, and how far a token reaches through the layers.
 
-use super::{Scene, drawn, fact, grid, of_tokens, sheet};
+use super::{Offer, Scene, drawn, fact, grid, of_tokens, sheet};
 use crate::Result;
-use crate::lens::exhibit::Exhibit;
+use crate::lens::exhibit::{Drawn, Exhibit};
 use crate::lens::finding::Axis;
 use crate::mechanism::{Grid, Stack, Twin};
 use crate::model::attention::{both, default_inputs};
 use burn::tensor::Device;
+
+/// The offer of [`occupancy`].
+pub const OCCUPANCY: Offer = Offer::new(
+    "occupancy",
+    "What a decode holds",
+    Drawn::Lines,
+    occupancy,
+    "Keys that each key–value head of the pinned layer still needs after every token.",
+);
+
+/// The offer of [`reach`].
+pub const REACH: Offer = Offer::new(
+    "reach",
+    "How far it reaches through the layers",
+    Drawn::Tokens,
+    reach,
+    "Tokens from which the pinned query can have heard after so many layers, by paths along kept pairs.",
+);
 
 /// Which of the keys so far some query from `first` on still sees, for each query head: `[H,Q,K]` of the masks of the pane
 /// for `queries` queries.
@@ -34,10 +52,7 @@ fn kept(scene: &Scene<'_>, layer: usize, queries: usize) -> Vec<bool> {
 
 /// Entries that a decode holds after each token, for every key–value head of the pinned layer: the keys that the next query
 /// or a later one sees.
-///
-/// # Errors
-/// None.
-pub fn occupancy(scene: &Scene<'_>) -> Result<Exhibit> {
+fn occupancy(scene: &Scene<'_>) -> Result<Exhibit> {
     // A key nobody sees during as many further tokens is taken as gone.
     let all = (2 * scene.tokens).min(scene.model.config().context.max(scene.tokens + 1));
     let kept = kept(scene, scene.head.layer, all);
@@ -61,10 +76,7 @@ pub fn occupancy(scene: &Scene<'_>) -> Result<Exhibit> {
 }
 
 /// From how many layers on the pinned query can have heard of each token, by paths along kept pairs of any head.
-///
-/// # Errors
-/// None.
-pub fn reach(scene: &Scene<'_>) -> Result<Exhibit> {
+fn reach(scene: &Scene<'_>) -> Result<Exhibit> {
     let n = scene.tokens;
     let hears: Vec<Vec<bool>> = (0..scene.layers).map(|layer| union(&kept(scene, layer, n), scene.heads, n)).collect();
     let mut heard = Vec::new();

@@ -1,6 +1,7 @@
 //! Paper 58: the shape of every head, the selected pairs over the dense map, what columns and diagonals were worth, and what
 //! each shape would have kept.
 
+use super::recall::Variant;
 use super::scene::{error, mass};
 use super::{Offer, Scene, by_head, drawn, fact, grid, marks, of_pairs, recall, shares, sheet};
 use crate::Result;
@@ -51,15 +52,7 @@ pub const ALL: &[Offer] = &[
         recovered,
         "By head: share of the dense weight on the pairs that are computed, and relative error of what the head mixes.",
     ),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell, all variants at this pane’s budget.",
-    ),
+    recall::offer(recalled, "All variants at this pane’s budget."),
 ];
 
 fn name(shape: Shape) -> String {
@@ -181,10 +174,6 @@ fn variants(scene: &Scene<'_>) -> Result<[Stack; 4]> {
     Ok([Stack::new("a", &[])?, scene.stack.clone(), with(A_SHAPE), with(VERTICAL_SLASH)])
 }
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    recall::row(scene, row, &variants(scene)?)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(NAMES, variants(scene)?))
 }

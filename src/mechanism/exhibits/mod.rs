@@ -12,7 +12,8 @@
 //!    [`fact`] are the usual pieces. Ask the mechanism's own functions for masks, lists and gates; never write its rule a
 //!    second time.
 //! 2. Add an [`Offer`] to `ALL` of that file: id, name, a caption that says what is seen and in which unit, how it is drawn
-//!    ([`Drawn`]). What needs many passes is an [`Offer::slow`]: a frame with its axes, and a function for each row.
+//!    ([`Drawn`]). What needs many passes is an [`Offer::slow`]: a frame with its axes, and a function for each row. What
+//!    several offer alike is there already: `recall::offer`, and those of `masks`.
 //! 3. Name `exhibits::<stem>::ALL` in the mechanism's `exhibits`.
 //! 4. A test in `tests/native/exhibits` compares it with a count of its own.
 
@@ -49,6 +50,8 @@ pub struct Offer {
     pub name: &'static str,
     /// What is seen.
     pub caption: &'static str,
+    /// What is special to it where several mechanisms offer the same; behind the caption, empty for nothing.
+    pub note: &'static str,
     /// How it is drawn.
     pub drawn: Drawn,
     /// How it is computed.
@@ -66,6 +69,8 @@ pub enum Make {
         /// One row of each sheet.
         row: fn(&Scene<'_>, usize) -> Result<Vec<Vec<f32>>>,
     },
+    /// Row by row, what an earlier passage is worth to these variants.
+    Recall(fn(&Scene<'_>) -> Result<Vec<recall::Variant>>),
 }
 
 impl Offer {
@@ -77,7 +82,7 @@ impl Offer {
         make: fn(&Scene<'_>) -> Result<Exhibit>,
         caption: &'static str,
     ) -> Self {
-        Self { id, name, caption, drawn, make: Make::Whole(make) }
+        Self { id, name, caption, note: "", drawn, make: Make::Whole(make) }
     }
 
     /// A drawing of many passes.
@@ -89,12 +94,12 @@ impl Offer {
         row: fn(&Scene<'_>, usize) -> Result<Vec<Vec<f32>>>,
         caption: &'static str,
     ) -> Self {
-        Self { id, name, caption, drawn, make: Make::Rows { frame, row } }
+        Self { id, name, caption, note: "", drawn, make: Make::Rows { frame, row } }
     }
 
     /// Whether it takes passes of its own.
     pub fn is_slow(&self) -> bool {
-        matches!(self.make, Make::Rows { .. })
+        !matches!(self.make, Make::Whole(_))
     }
 
     /// Its numbers; of a slow one the frame, in which [`Offer::row`] puts them.
@@ -104,6 +109,7 @@ impl Offer {
     pub fn begin(&self, scene: &Scene<'_>) -> Result<Exhibit> {
         let made = match self.make {
             Make::Whole(make) | Make::Rows { frame: make, .. } => make(scene)?,
+            Make::Recall(variants) => recall::frame(scene, &variants(scene)?),
         };
         let cells = made.grid.down.labels.len() * made.grid.across.labels.len();
         if let Some(sheet) = made.grid.sheets.iter().find(|sheet| sheet.values.len() != cells) {
@@ -111,7 +117,8 @@ impl Offer {
             return Err(Error::Internal(format!("{}: {} has {came} numbers for {cells} cells", self.id, sheet.id)));
         }
         let id = format!("{}.{}", scene.placed.mechanism.id, self.id);
-        Ok(Exhibit { id, name: self.name.into(), caption: self.caption.into(), drawn: self.drawn, ..made })
+        let caption = [self.caption, self.note].join(" ").trim_end().into();
+        Ok(Exhibit { id, name: self.name.into(), caption, drawn: self.drawn, ..made })
     }
 
     /// Puts one row of a slow drawing into its frame.
@@ -119,9 +126,13 @@ impl Offer {
     /// # Errors
     /// Those of the passes.
     pub fn row(&self, scene: &Scene<'_>, exhibit: &mut Exhibit, row: usize) -> Result<()> {
-        let Make::Rows { row: make, .. } = self.make else { return Ok(()) };
+        let made = match self.make {
+            Make::Whole(_) => return Ok(()),
+            Make::Rows { row: make, .. } => make(scene, row)?,
+            Make::Recall(variants) => recall::row(scene, row, &variants(scene)?)?,
+        };
         let width = exhibit.grid.across.labels.len();
-        for (sheet, values) in exhibit.grid.sheets.iter_mut().zip(make(scene, row)?) {
+        for (sheet, values) in exhibit.grid.sheets.iter_mut().zip(made) {
             sheet.values.splice(row * width..(row + 1) * width, values);
         }
         Ok(())

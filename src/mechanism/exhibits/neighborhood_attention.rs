@@ -18,13 +18,7 @@ pub const ALL: &[Offer] = &[
         neighbours,
         "Keys of the pinned query in each layer; they differ where every second layer spreads its neighbours.",
     ),
-    Offer::new(
-        "reach",
-        "How far it reaches through the layers",
-        Drawn::Tokens,
-        masks::reach,
-        "Tokens from which the pinned query can have heard after so many layers, by paths along kept pairs.",
-    ),
+    masks::REACH,
     Offer::new(
         "work",
         "Scores that each way of computing needs",

@@ -6,10 +6,10 @@
 //! saved     = mean over the second passage, without its first token, of loss(control) - loss(text), in nats per token
 //! ```
 
-use super::{Scene, drawn, grid, sheet};
+use super::{Make, Offer, Scene, drawn, grid, sheet};
 use crate::Result;
 use crate::hook::Array;
-use crate::lens::exhibit::Exhibit;
+use crate::lens::exhibit::{Drawn, Exhibit};
 use crate::lens::finding::Axis;
 use crate::mechanism::Stack;
 use crate::model::attention::uniform;
@@ -23,23 +23,44 @@ const LENGTHS: [usize; 4] = [32, 64, 128, 256];
 /// Shares of the filler before the passage.
 const DEPTHS: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
-/// Axes of lengths and depths, with an empty sheet for each name.
-pub fn frame(scene: &Scene<'_>, names: &[(&str, &str)]) -> Exhibit {
+/// Something that is compared: its id, its name, and what stands in attention's steps.
+pub type Variant = (&'static str, &'static str, Stack);
+
+/// Names stacks.
+pub fn named<const N: usize>(names: [(&'static str, &'static str); N], stacks: [Stack; N]) -> Vec<Variant> {
+    names.into_iter().zip(stacks).map(|((id, name), stack)| (id, name, stack)).collect()
+}
+
+/// The offer of a mechanism whose budget decides what it still finds; `note` says what is special to its variants.
+pub const fn offer(variants: fn(&Scene<'_>) -> Result<Vec<Variant>>, note: &'static str) -> Offer {
+    Offer {
+        id: "recall",
+        name: "What an earlier passage is worth",
+        caption: "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text \
+                  and how deep the first occurrence lies; three texts per cell.",
+        note,
+        drawn: Drawn::Cells,
+        make: Make::Recall(variants),
+    }
+}
+
+/// Axes of lengths and depths, with an empty sheet for each variant.
+pub(super) fn frame(scene: &Scene<'_>, variants: &[Variant]) -> Exhibit {
     let lengths: Vec<_> = lengths(scene).map(|length| format!("{length} tokens")).collect();
     let empty = vec![f32::NAN; lengths.len() * DEPTHS.len()];
-    let sheets = names.iter().map(|(id, name)| sheet(id, name, "nats per token", empty.clone())).collect();
+    let sheets = variants.iter().map(|(id, name, _)| sheet(id, name, "nats per token", empty.clone())).collect();
     let depths = DEPTHS.map(|depth| format!("{:.0} %", 100.0 * depth));
     drawn(grid(Axis::new("length", lengths), Axis::new("depth", depths), sheets))
 }
 
-/// One row: what each of these stacks saves at one length, by depth.
+/// One row: what each variant saves at one length, by depth.
 ///
 /// # Errors
 /// Those of the passes.
-pub fn row(scene: &Scene<'_>, row: usize, stacks: &[Stack]) -> Result<Vec<Vec<f32>>> {
+pub(super) fn row(scene: &Scene<'_>, row: usize, variants: &[Variant]) -> Result<Vec<Vec<f32>>> {
     let length = lengths(scene).nth(row).unwrap_or(LENGTHS[0]);
-    let of_stack = |stack: &Stack| DEPTHS.iter().map(|depth| saved(scene, stack, length, *depth)).collect();
-    stacks.iter().map(of_stack).collect()
+    let of_stack = |(.., stack): &Variant| DEPTHS.iter().map(|depth| saved(scene, stack, length, *depth)).collect();
+    variants.iter().map(of_stack).collect()
 }
 
 fn lengths(scene: &Scene<'_>) -> impl Iterator<Item = usize> {

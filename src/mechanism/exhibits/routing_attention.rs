@@ -1,5 +1,6 @@
 //! Paper 51: the cluster of every token, how full clusters are, how their centroids move, and what routing finds.
 
+use super::recall::Variant;
 use super::scene::mass;
 use super::{Offer, Scene, drawn, fact, grid, marks, missing, of_pairs, of_tokens, recall, shares, sheet};
 use crate::Result;
@@ -50,16 +51,7 @@ pub const ALL: &[Offer] = &[
         "What the pinned head would look at with the whole past, from the queries and keys it has here, and what it looks at \
          here. Outlined: pairs that are attended to.",
     ),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell. All but plain attention see at most as many keys; local: \
-         no head routes.",
-    ),
+    recall::offer(recalled, "All but plain attention see at most as many keys; local: no head routes."),
 ];
 
 const NO_CLUSTERS: &str = "Blocks are cut by position; no token belongs to a cluster.";
@@ -199,10 +191,6 @@ fn variants(scene: &Scene<'_>) -> Result<[Stack; 4]> {
     Ok([Stack::new("a", &[])?, scene.stack.clone(), scene.with(random.values()), scene.with(local.values())])
 }
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    recall::row(scene, row, &variants(scene)?)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(NAMES, variants(scene)?))
 }

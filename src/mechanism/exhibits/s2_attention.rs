@@ -1,5 +1,6 @@
 //! Paper 43: the shards of a layer side by side, who still sees a place, what a decode holds, and what identical shards lose.
 
+use super::recall::Variant;
 use super::{Offer, Scene, drawn, fact, grid, masks, recall, sheet};
 use crate::Result;
 use crate::experiment::Chip;
@@ -25,13 +26,7 @@ pub const ALL: &[Offer] = &[
         seen,
         "Blocks of keys that the pinned query sees, by key–value head of its layer.",
     ),
-    Offer::new(
-        "occupancy",
-        "What a decode holds",
-        Drawn::Lines,
-        masks::occupancy,
-        "Keys that each key–value head of the pinned layer still needs after every token.",
-    ),
+    masks::OCCUPANCY,
     Offer::new(
         "cache",
         "The whole cache",
@@ -39,15 +34,7 @@ pub const ALL: &[Offer] = &[
         cache,
         "Bytes of keys and values after this prompt, in f32. The window sees as many keys at the last token as a head here.",
     ),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell. The window sees as many keys as a head here.",
-    ),
+    recall::offer(recalled, "The window sees as many keys as a head here."),
 ];
 
 const UNSEEN: f32 = 0.0;
@@ -156,14 +143,9 @@ const NAMES: [(&str, &str); 4] =
     [("full", "full"), ("own", "this pane"), ("same", "same stripes"), ("window", "window")];
 
 fn cache(scene: &Scene<'_>) -> Result<Exhibit> {
-    let named: Vec<_> = NAMES.into_iter().zip(variants(scene)?).map(|((id, name), stack)| (id, name, stack)).collect();
-    Ok(masks::cache(scene, &named))
+    Ok(masks::cache(scene, &recalled(scene)?))
 }
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    recall::row(scene, row, &variants(scene)?)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(NAMES, variants(scene)?))
 }

@@ -1,5 +1,6 @@
 //! Paper 68: a row before and after re-weighting, exact zeros, how flat rows get with length, and the loss by position.
 
+use super::recall::Variant;
 use super::{Offer, Scene, by_head, drawn, fact, grid, marks, missing, of_tokens, recall, shares, sheet};
 use crate::Result;
 use crate::lens::base::Base;
@@ -42,15 +43,9 @@ pub const ALL: &[Offer] = &[
         losses,
         "Mean loss of all tokens up to each place, in nats, in this pane and in plain attention.",
     ),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell. The weights were trained with softmax, so this is no test of \
-         what a model trained with another operator would find.",
+    recall::offer(
+        recalled,
+        "The weights were trained with softmax, so this is no test of what a model trained with another operator would find.",
     ),
 ];
 
@@ -152,11 +147,9 @@ fn losses(scene: &Scene<'_>) -> Result<Exhibit> {
 const NAMES: [(&str, &str); 4] =
     [("full", "softmax"), ("own", "this pane"), ("lssa", "lssa"), ("again", "softmax re-weighted")];
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    let stacks = [with(scene, SOFTMAX), scene.stack.clone(), with(scene, LSSA), with(scene, SOFTMAX_REWEIGHTED)];
-    recall::row(scene, row, &stacks)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(
+        NAMES,
+        [with(scene, SOFTMAX), scene.stack.clone(), with(scene, LSSA), with(scene, SOFTMAX_REWEIGHTED)],
+    ))
 }

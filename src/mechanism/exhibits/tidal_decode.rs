@@ -1,5 +1,6 @@
 //! Paper 62: how far layers want the same keys, what a token sees in every layer, and what lists recover and cost.
 
+use super::recall::Variant;
 use super::scene::mass;
 use super::{Offer, Scene, drawn, fact, grid, marks, missing, of_tokens, recall, shares, sheet};
 use crate::Result;
@@ -51,15 +52,7 @@ pub const ALL: &[Offer] = &[
         "Loss on this prompt in nats per token above plain attention: two lists, one list, a list of its own in every layer \
          (the oracle), first and recent keys.",
     ),
-    Offer::slow(
-        "recall",
-        "What an earlier passage is worth",
-        Drawn::Cells,
-        recall_frame,
-        recall_row,
-        "Nats per token that a passage of 8 random tokens costs less because it stood earlier, by the length of the text and \
-         how deep the first occurrence lies; three texts per cell.",
-    ),
+    recall::offer(recalled, ""),
 ];
 
 const ALL_KEYS: &str = "Every list holds every key at this budget: lower it or give a longer text.";
@@ -240,10 +233,6 @@ fn budgets_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
     Ok(vec![stacks[1..].iter().map(|stack| Ok(scene.loss(stack)? - plain)).collect::<Result<_>>()?])
 }
 
-fn recall_frame(scene: &Scene<'_>) -> Result<Exhibit> {
-    Ok(recall::frame(scene, &NAMES))
-}
-
-fn recall_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
-    recall::row(scene, row, &variants(scene, scene.params::<TidalDecodeParams>().budget)?)
+fn recalled(scene: &Scene<'_>) -> Result<Vec<Variant>> {
+    Ok(recall::named(NAMES, variants(scene, scene.params::<TidalDecodeParams>().budget)?))
 }
