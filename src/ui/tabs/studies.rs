@@ -124,9 +124,16 @@ pub fn StudiesTab() -> impl IntoView {
         let analysis = analysis::by_id(which.get().word()).ok()?;
         Some(view! { <p class="cap">{analysis.help}" After "{analysis.source}"."</p> })
     };
+    let other = move || on_tasks(which.get()) && store.experiment.with(|experiment| experiment.model != LEARNED);
+    // A model that does not know the task is no failure, and there is nothing to run.
+    let told = move || match trouble() {
+        Some(message) if other() => Some(view! { <p class="soft" data-test="trouble">{message}</p> }.into_any()),
+        Some(message) => Some(view! { <p class="bad" role="alert" data-test="trouble">{message}</p> }.into_any()),
+        None => None,
+    };
+    let pace = Memo::new(move |_| !(other() && trouble().is_some()));
     let elsewhere = move || {
-        let other = store.experiment.with(|experiment| experiment.model != LEARNED);
-        (other && on_tasks(which.get())).then(|| {
+        other().then(|| {
             view! {
                 <p class="soft">
                     {format!("{LEARNED} was taught tasks of this kind. ")}
@@ -147,9 +154,9 @@ pub fn StudiesTab() -> impl IntoView {
             {move || evaluates(which.get()).then(|| view! { <Asked/> })}
             {move || (which.get() == Which::Channels).then(|| segment("through", "What of the head hears", through, |set| set.through, |set, through| set.through = through))}
             <p class="verdict" data-test="study-verdict">{verdict}</p>
-            {move || trouble().map(|message| view! { <p class="bad" role="alert" data-test="trouble">{message}</p> })}
+            {told}
             {elsewhere}
-            <Pace answer running pane which/>
+            {move || pace.get().then(|| view! { <Pace answer running pane which/> })}
             <div class="stack" class:waiting=move || answer.with(|answered| !answered.fresh)>
                 <For each=ids key=Clone::clone children=one/>
             </div>
