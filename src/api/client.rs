@@ -70,6 +70,9 @@ type Progress = Rc<dyn Fn(usize, Option<usize>)>;
 /// What the browser calls.
 type Handler = Closure<dyn Fn(JsValue)>;
 
+/// Hears what computes, whenever that has changed.
+type Tell = Rc<dyn Fn(EngineFacts)>;
+
 /// A call under way.
 struct Waiting {
     /// Resolves the caller's promise with the message; with `undefined` when the worker died.
@@ -108,7 +111,7 @@ struct Line {
     /// Keeps the handlers alive as long as their worker.
     handlers: RefCell<Vec<Handler>>,
     on_death: RefCell<Option<Rc<dyn Fn()>>>,
-    on_engine: RefCell<Option<Rc<dyn Fn(EngineFacts)>>>,
+    on_engine: RefCell<Option<Tell>>,
 }
 
 /// A worker to call. Clones share it.

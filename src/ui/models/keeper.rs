@@ -138,6 +138,8 @@ pub struct Kept {
     pub busy: bool,
 }
 
+type Handler = Closure<dyn Fn(JsValue)>;
+
 type Hear = Rc<dyn Fn(u32, Said, Vec<Blob>)>;
 
 struct Waiting {
@@ -150,7 +152,7 @@ struct Line {
     worker: RefCell<Option<Worker>>,
     waiting: RefCell<HashMap<u32, Waiting>>,
     last_id: Cell<u32>,
-    handlers: RefCell<Vec<Closure<dyn Fn(JsValue)>>>,
+    handlers: RefCell<Vec<Handler>>,
 }
 
 /// The keeper; clones share it. Its worker starts with the first question.

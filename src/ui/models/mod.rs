@@ -146,7 +146,7 @@ fn Kept() -> impl IntoView {
             </div>
         }
     };
-    let list = move || {
+    move || {
         let stored = library.stored.get();
         if stored.models.is_empty() {
             return ().into_any();
@@ -164,8 +164,7 @@ fn Kept() -> impl IntoView {
             <p class="cap">{room}</p>
         }
         .into_any()
-    };
-    list
+    }
 }
 
 /// Whether to keep what comes, from files or from elsewhere.

@@ -91,7 +91,7 @@ pub fn StudiesTab() -> impl IntoView {
         let asks = answer.with(|answered| {
             let failed = answered.fetched.trouble.as_ref().is_some_and(|trouble| trouble.code != "superseded");
             let whole = answered.fresh && study(answered).is_some_and(Study::is_whole);
-            !answered.fetched.pending && !whole && !(failed && answered.fresh)
+            !(answered.fetched.pending || whole || failed && answered.fresh)
         });
         if running.get() && asks && store.ready() {
             store.request_finding(pane, id, true);
