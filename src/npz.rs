@@ -24,7 +24,7 @@ pub fn write<'a>(to: impl Write, arrays: impl IntoIterator<Item = (String, &'a A
 /// The same with a note: the comment of the archive, which `zipfile.ZipFile(path).comment` reads and numpy passes over.
 ///
 /// # Errors
-/// As [`write`], and when the note is longer than 64 KiB.
+/// As [`write()`], and when the note is longer than 64 KiB.
 pub fn write_noted<'a>(
     mut to: impl Write,
     arrays: impl IntoIterator<Item = (String, &'a Array)>,
