@@ -6,7 +6,7 @@
 // Grid      flat over H × Q × M/4; LANES
 // Twin      src/model/text.rs
 #import flat
-#slot weight
+#slot format
 
 struct Shape {
     heads: u32,
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head = row / shape.rows;
     var sum = vec4<f32>();
     for (var d = 0u; d < shape.width; d++) {
-        sum += z[row * shape.width + d] * weight_four(head * shape.width + d, column);
+        sum += z[row * shape.width + d] * quad((head * shape.width + d) * quads + column / 4u);
     }
     for (var c = 0u; c < 4u && column + c < shape.columns; c++) {
         result[row * shape.columns + column + c] = sum[c] * scale(column + c);

@@ -1,36 +1,32 @@
 // sample: takes the next token, given or drawn, and feeds it back.
 //
 // Computes  token = argmax of the race over the logits that stand; x = embed[token] + positions[position]
-// Reads     logits [V]   best [V/16], the winner of every 16   w: embed [V,M]   positions [context,M]
-// Writes    x [M]   tokens[position + 1]   state: position, done
+// Reads     logits [V]   best [V/tile], the winner of every tile   w: embed [V,M]   positions [context,M]
+// Writes    x [M], then sums of its tiles   tokens[position + 1]   state: position, done
 // Grid      one workgroup; GROUP
 // Twin      src/model/sample.rs
 #import fold
 #import draw
+#import sum_tiles
 #slot format
 
 struct Shape {
     vocabulary: u32,
     width: u32,
     take_position: u32,
+    tile: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> state: State;
 @group(0) @binding(2) var<storage, read_write> tokens: array<u32>; // [context]
 @group(0) @binding(3) var<storage, read> logits: array<f32>; // [V]
-@group(0) @binding(4) var<storage, read> best: array<vec2<f32>>; // [V/16]
+@group(0) @binding(4) var<storage, read> best: array<vec2<f32>>; // [V/tile]
 @group(0) @binding(5) var<storage, read> positions: array<f32>; // [context,M]
-@group(0) @binding(6) var<storage, read_write> x: array<f32>; // [M]
+@group(0) @binding(6) var<storage, read_write> x: array<f32>; // [M], then sums
 
 var<workgroup> now: State;
 var<workgroup> next: u32;
-
-// Floats as integers in the same order.
-fn order(value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
-    return select(bits | 0x80000000u, ~bits, (bits >> 31u) != 0u);
-}
 
 // The winner of the workgroup, on lane 0.
 fn race(lane: u32, mine: vec2<f32>) -> vec2<f32> {
@@ -73,7 +69,7 @@ fn bound(lane: u32, least: u32, wanted: f32, most: f32, counts: bool) -> u32 {
 
 fn pick(lane: u32) -> vec2<f32> {
     var mine = vec2<f32>(-3e38, 0.0);
-    for (var n = lane; n < (shape.vocabulary + 15u) / 16u; n += GROUP) {
+    for (var n = lane; n < (shape.vocabulary + shape.tile - 1u) / shape.tile; n += GROUP) {
         mine = better(best[n], mine);
     }
     let first = race(lane, mine);
@@ -141,6 +137,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         x[m] = sum;
     }
+    storageBarrier();
+    sum_tiles(lane, shape.width, shape.tile);
     if (lane == 0u) {
         tokens[position] = token;
         state.position = position;

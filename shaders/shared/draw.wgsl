@@ -42,6 +42,12 @@ fn runner(at: State, logit: f32, id: u32) -> vec2<f32> {
     return vec2<f32>(draw(at, logit, id), f32(id));
 }
 
+// Floats as integers in the same order.
+fn order(value: f32) -> u32 {
+    let bits = bitcast<u32>(value);
+    return select(bits | 0x80000000u, ~bits, (bits >> 31u) != 0u);
+}
+
 fn better(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     return select(b, a, a.x > b.x || (a.x == b.x && a.y < b.y));
 }

@@ -2,7 +2,7 @@
 //
 // A tree in fixed order, so that two runs agree to the bit. Every lane must call it. Afterwards scratch[lane] holds the sum
 // over all lanes that differ from it in the folded bits only, for lanes in which these are zero.
-const GROUP: u32 = 128u;
+#import group
 
 var<workgroup> scratch: array<vec4<f32>, GROUP>;
 

@@ -1,19 +1,19 @@
 // input_rms: a row over its root mean square; affine holds gains, then the biases of the product.
 //
-// Every workgroup takes the mean anew: a row that lies in the cache costs less than a dispatch.
+// Every lane adds up the sums of the row's tiles: a few loads cost less than a dispatch or barriers.
+#import row_sums
 @group(0) @binding(4) var<storage, read> affine: array<f32>; // [I], then [C]
 
 var<private> factor: f32;
+var<private> gains: u32;
 
-fn prepare(lane: u32) {
-    var part = 0.0;
-    for (var i = lane; i < shape.inner; i += GROUP) {
-        part += x[i] * x[i];
-    }
-    fold(lane, vec4<f32>(part, 0.0, 0.0, 0.0), GROUP / 2u, 1u);
-    factor = 1.0 / sqrt(scratch[0].x / f32(shape.inner) + shape.epsilon);
+fn prepare(first: u32) {
+    gains = select(0u, shape.second, first >= shape.split);
+    let sums = sums_of_row(shape.inner, TILE);
+    let entries = f32(shape.inner);
+    factor = 1.0 / sqrt((sums.y + sums.x * sums.x / entries) / entries + shape.epsilon);
 }
 
 fn input(i: u32) -> f32 {
-    return x[i] * factor * affine[i];
+    return x[i] * factor * affine[gains + i];
 }

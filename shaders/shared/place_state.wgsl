@@ -1,6 +1,8 @@
 // place_state: rows from the position on that the state says; every key before them is there.
+//
+// Read as a uniform, since storage bindings are few.
 #import state
-@group(0) @binding(5) var<storage, read> state: State;
+@group(0) @binding(5) var<uniform> state: State;
 
 fn idle() -> bool {
     return state.done != 0u;

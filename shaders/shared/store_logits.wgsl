@@ -1,9 +1,9 @@
 // store_logits: logits, and the best runner of each workgroup's outputs.
 #import draw
 @group(0) @binding(5) var<storage, read_write> logits: array<f32>; // [C]
-@group(0) @binding(6) var<storage, read_write> best: array<vec2<f32>>; // [C/16]
+@group(0) @binding(6) var<storage, read_write> best: array<vec2<f32>>; // [C/TILE]
 
-var<workgroup> four: array<vec2<f32>, 4>;
+var<workgroup> fours: array<vec2<f32>, TILE / 4u>;
 
 fn store(row: u32, column: u32, values: vec4<f32>) {
     var first = vec2<f32>(-3e38, 0.0);
@@ -11,13 +11,16 @@ fn store(row: u32, column: u32, values: vec4<f32>) {
         logits[column + c] = values[c];
         first = better(runner(state, values[c], column + c), first);
     }
-    four[column / 4u % 4u] = first;
+    fours[column % TILE / 4u] = first;
 }
 
-fn close(group: u32) {
-    var first = four[0];
-    for (var n = 1u; n < 4u && group * TILE + n * 4u < shape.columns; n++) {
-        first = better(four[n], first);
+fn close(lane: u32, group: u32) {
+    workgroupBarrier();
+    if (lane == 0u) {
+        var first = fours[0];
+        for (var n = 1u; n < TILE / 4u && group * TILE + n * 4u < shape.columns; n++) {
+            first = better(fours[n], first);
+        }
+        best[group] = first;
     }
-    best[group] = first;
 }

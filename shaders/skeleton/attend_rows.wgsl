@@ -41,7 +41,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let keys = key_count(shape.queries);
     let row = Row(shape.layer, head, shape.heads, first_position() + group.x, keys, shape.width, shape.scale);
     let q_row = (batch * shape.heads + head) * shape.queries + group.x;
-    let q_start = q_row * shape.width;
+    let q_held = (batch * shape.heads + head) * shape.q_stride + shape.q_held * first_position() + group.x;
+    let q_start = q_held * shape.width;
     let k_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.width;
     let v_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.mix_width;
     let row_index = group.y * shape.queries + group.x;

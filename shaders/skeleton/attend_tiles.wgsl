@@ -44,6 +44,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = group.x * TILE_ROWS;
     let slices = shape.width / 4u;
     let q_start = (batch * shape.heads + head) * shape.queries;
+    let q_first = (batch * shape.heads + head) * shape.q_stride + shape.q_held * first_position();
     let k_start = (batch * shape.kv_heads + head / (shape.heads / shape.kv_heads)) * shape.stride;
     var reach = 0u;
     #slot reach
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             workgroupBarrier();
             for (var n = lane; n < TILE_ROWS * count; n += LANES) {
                 let near = min(first + n / count, shape.queries - 1u);
-                tile_q[n % count * TILE_ROWS + n / count] = q[(q_start + near) * slices + slice + n % count];
+                tile_q[n % count * TILE_ROWS + n / count] = q[(q_first + near) * slices + slice + n % count];
             }
             for (var n = lane; n < TILE_KEYS * count; n += LANES) {
                 let near = min(start + n / count, keys - 1u);

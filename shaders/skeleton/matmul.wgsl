@@ -1,26 +1,14 @@
 // matmul: rows of activations times a weight matrix, plus bias, and what is done with the product.
 //
 // Computes  y = x·w + b; the slots say how x and w lie and where y goes
-// Reads     x [R,I]   w [I,C]   b, of which [C] from b_first on
+// Reads     x [R,I]   w [I,C], columns of it from w_first on   b, of which [C] from b_first on
 // Writes    what the store slot declares
 // Grid      x tiles of columns, y tiles of rows; 8 × 8, each invocation 4 × 8 entries
 // Twin      src/model/text.rs
+#import product
 #slot load
 #slot weight
 #slot store
-
-struct Shape {
-    rows: u32,
-    inner: u32,
-    columns: u32,
-    heads: u32,
-    kv_heads: u32,
-    width: u32,
-    b_first: u32,
-    step: u32,
-    gap: u32,
-    stride: u32,
-}
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [R,I]
@@ -47,17 +35,6 @@ fn w_at(i: u32, column: u32) -> vec4<f32> {
         return vec4<f32>();
     }
     return weight_four(i, column);
-}
-
-fn finish(row: u32, column: u32, sum: vec4<f32>) {
-    if (row >= shape.rows) {
-        return;
-    }
-    var y = sum;
-    for (var c = 0u; c < 4u && column + c < shape.columns; c++) {
-        y[c] = y[c] * scale(column + c) + b[shape.b_first + column + c];
-    }
-    store(row, column, y);
 }
 
 @compute @workgroup_size(8, 8)

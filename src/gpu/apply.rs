@@ -51,6 +51,7 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
             z: "z",
             capture: Some("maps"),
             state: None,
+            held: None,
             layer: given.layer,
             layers: given.layers,
             sizes,

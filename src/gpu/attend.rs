@@ -96,14 +96,19 @@ impl Plan {
         if at.sizes.queries == 1 || widths.iter().any(|width| width % 4 > 0) {
             return Ok(false);
         }
-        let Some(kernel) = Kernel::attend_tiles(stack, widths[1], at.state.is_some(), chosen) else { return Ok(false) };
+        let kernel = match self.alone {
+            true => Kernel::attend_alone(stack, at.state.is_some(), chosen),
+            false => Kernel::attend_tiles(stack, widths[1], at.state.is_some(), chosen),
+        };
+        let Some(kernel) = kernel else { return Ok(false) };
         let (binds, storage) = self.row_binds(stack, at, chosen, &kernel);
         if storage > MOST_STORAGE {
             return Ok(false);
         }
-        let rows = source::kernel("attend_tiles")?.constant("TILE_ROWS")? as usize;
         let [queries, heads, _] = at.groups();
-        self.step(kernel, &borrowed(&binds), self.row_shape(at), [queries.div_ceil(rows), heads, 1])?;
+        let spans = if self.alone { widths[1].div_ceil(32) } else { 1 };
+        let rows = source::kernel(kernel.name)?.constant("TILE_ROWS")? as usize;
+        self.step(kernel, &borrowed(&binds), self.row_shape(at), [queries.div_ceil(rows), heads, spans])?;
         Ok(true)
     }
 
@@ -122,7 +127,7 @@ impl Plan {
         let placed: Vec<&Placed> = stack.iter().filter(in_kernel).collect();
         binds.extend(placed.iter().flat_map(|placed| at.binds_of(placed)));
         let uniforms: usize = placed.iter().map(|placed| uniforms_of(placed)).sum();
-        let storage = binds.len() - uniforms;
+        let storage = binds.len() - uniforms - usize::from(at.state.is_some());
         (binds, storage)
     }
 

@@ -51,19 +51,24 @@ impl Kernel {
             65..=128 => "span_128",
             _ => return None,
         };
+        let mut kernel = Self::attend_alone(stack, cached, chosen)?;
+        let skips = chosen || kernel.mechanisms.iter().any(|mechanism| mechanism.plug.role == Role::MaskMod);
+        kernel.pieces.extend([("skip", if skips { "skip_empty" } else { "skip_none" }), ("span", span)]);
+        Some(Self { name: "attend_tiles", ..kernel })
+    }
+
+    /// The same for values of any width, in which no lane waits for another.
+    pub fn attend_alone(stack: &Stack, cached: bool, chosen: bool) -> Option<Self> {
         let mechanisms = in_rows(stack);
-        let of = |role| mechanisms.iter().filter(move |mechanism| mechanism.plug.role == role);
-        if !of(Role::Normalizer).all(|normalizer| fills(normalizer, "exponent")) {
+        let mut normalizers = mechanisms.iter().filter(|mechanism| mechanism.plug.role == Role::Normalizer);
+        if !normalizers.all(|normalizer| fills(normalizer, "exponent")) {
             return None;
         }
-        let skips = chosen || of(Role::MaskMod).next().is_some();
         let pieces = [
             ("choice", if chosen { "choose_stored" } else { "choose_all" }),
             ("place", if cached { "place_state" } else { "place_shape" }),
-            ("skip", if skips { "skip_empty" } else { "skip_none" }),
-            ("span", span),
         ];
-        Some(Self { mechanisms, ..Self::new("attend_tiles", &pieces) })
+        Some(Self { mechanisms, ..Self::new("attend_alone", &pieces) })
     }
 
     /// The same with another piece in a slot.

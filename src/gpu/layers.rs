@@ -16,7 +16,7 @@
 use super::kernel::Kernel;
 use super::plan::{Attend, Plan, Product, Read};
 use super::project::Unturned;
-use super::weights::{Format, TURNS, ZEROS, first_bias, pairing};
+use super::weights::{Format, Section, TURNS, ZEROS, first_bias, pairing};
 use crate::hook::{HookPoint, Selection, Site};
 use crate::mechanism::Stack;
 use crate::model::config::{Activation, Config, Norm, Positions};
@@ -159,11 +159,11 @@ impl Layers<'_> {
     }
 
     /// A product whose biases begin at `b_first` of `b`.
-    fn product<'a>(&self, x: &'a str, w: &'a str, b: (&'a str, usize), inner: usize, columns: usize) -> Product<'a> {
+    fn product<'a>(&self, x: &'a str, w: &'a Section, b: (&'a str, usize), inner: usize) -> Product<'a> {
         let (b, b_first) = b;
         let heads = [self.config.heads, self.config.kv_heads];
         let (width, pairing) = (self.config.head_width, pairing(self.config));
-        Product { x, w, b, b_first, rows: self.tokens, inner, columns, heads, width, pairing, stride: self.tokens }
+        Product { x, w, b, b_first, rows: self.tokens, inner, heads, width, pairing, stride: self.tokens, held: None }
     }
 
     fn block(&mut self, layer: usize, stream: String) -> Result<String> {
@@ -203,11 +203,10 @@ impl Layers<'_> {
             false => (kept(self, Site::Q, shared_q), kept(self, Site::K, shared_k)),
         };
         let v = self.place(layer, Site::V, "v");
-        let (w, b) = (format!("blocks.{layer}.attn.w_qkv"), format!("blocks.{layer}.attn.a_qkv"));
-        let columns = (config.heads + 2 * config.kv_heads) * config.head_width;
+        let (w, b) = (Section::qkv(config, layer), format!("blocks.{layer}.attn.a_qkv"));
         let format = ("format", self.format.piece());
         let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", "store_heads")];
-        let product = self.product(x, &w, (&b, first_bias(config)), config.width, columns);
+        let product = self.product(x, &w, (&b, first_bias(config)), config.width);
         self.plan.matmul(&product, &pieces, &[("q", &q), ("k", &k), ("v", &v)])?;
         if rotary {
             kept(self, Site::RotQ, &rot_q);
@@ -243,6 +242,7 @@ impl Layers<'_> {
             z: &z,
             capture,
             state: None,
+            held: None,
             layer,
             layers: config.layers,
             sizes,
@@ -280,12 +280,13 @@ impl Layers<'_> {
 
     /// Mixes of values → the residual stream, and alone.
     fn output(&mut self, layer: usize, z: &str, stream: &str, mid: &str) -> Result<()> {
-        let (w, b) = (format!("blocks.{layer}.attn.w_o"), format!("blocks.{layer}.attn.a_o"));
+        let w = Section::whole(format!("blocks.{layer}.attn.w_o"), self.config.width);
+        let b = format!("blocks.{layer}.attn.a_o");
         let delta = self.place(layer, Site::AttnOut, "delta");
         let inner = self.config.heads * self.config.head_width;
         let format = ("format", self.format.piece());
         let pieces = [("load", "load_heads"), ("weight", "weight_rows"), format, ("store", "store_residual")];
-        let product = self.product(z, &w, (&b, 0), inner, self.config.width);
+        let product = self.product(z, &w, (&b, 0), inner);
         self.plan.matmul(&product, &pieces, &[("residual", stream), ("y", mid), ("delta", &delta)])?;
         if self.wants(layer, Site::Result) {
             let result = self.place(layer, Site::Result, "");
@@ -296,13 +297,7 @@ impl Layers<'_> {
                 ("columns", self.config.width.into()),
             ];
             let count = self.config.heads * self.tokens * self.config.width.div_ceil(4);
-            self.plan.flat(
-                "result",
-                &[("weight", "weight_rows"), format],
-                count,
-                &[("z", z), ("w", &w), ("result", &result)],
-                shape,
-            )?;
+            self.plan.flat("result", &[format], count, &[("z", z), ("w", &w.w), ("result", &result)], shape)?;
         }
         Ok(())
     }
@@ -315,13 +310,12 @@ impl Layers<'_> {
         self.norm(&format!("{ffn}.a_inner"), read, &normal)?;
         let pre = self.place(layer, Site::MlpPre, "pre");
         let post = self.place(layer, Site::MlpPost, "post");
-        let (store, columns) =
-            if config.gated { ("store_gated", 2 * config.ffn) } else { ("store_activated", config.ffn) };
-        let (w, b) = (format!("{ffn}.w_inner"), format!("{ffn}.a_inner"));
+        let store = if config.gated { "store_gated" } else { "store_activated" };
+        let (w, b) = (Section::inner(config, layer), format!("{ffn}.a_inner"));
         let format = ("format", self.format.piece());
         let activation = ("activation", activation(config));
         let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", store), activation];
-        let product = self.product(&normal, &w, (&b, first_bias(config)), config.width, columns);
+        let product = self.product(&normal, &w, (&b, first_bias(config)), config.width);
         self.plan.matmul(&product, &pieces, &[("pre", &pre), ("post", &post)])?;
         let delta = self.place(layer, Site::MlpOut, "delta");
         // The next block's first activation is this one's last.
@@ -331,9 +325,9 @@ impl Layers<'_> {
         if self.wants(layer, Site::ResidPost) {
             self.capture(HookPoint::new(layer, Site::ResidPost), &out, 0);
         }
-        let (w, b) = (format!("{ffn}.w_out"), format!("{ffn}.a_out"));
+        let (w, b) = (Section::whole(format!("{ffn}.w_out"), config.width), format!("{ffn}.a_out"));
         let pieces = [("load", "load_rows"), ("weight", "weight_rows"), format, ("store", "store_residual")];
-        let product = self.product(&post, &w, (&b, 0), config.ffn, config.width);
+        let product = self.product(&post, &w, (&b, 0), config.ffn);
         self.plan.matmul(&product, &pieces, &[("residual", mid), ("y", &out), ("delta", &delta)])?;
         Ok(out)
     }
@@ -348,7 +342,8 @@ impl Layers<'_> {
         let format = ("format", self.format.piece());
         let pieces = [("load", "load_rows"), ("weight", weight), format, ("store", "store_rows")];
         let b = ("a_head", first_bias(self.config));
-        let product = self.product(&normal, w, b, self.config.width, self.config.vocabulary);
+        let w = Section::whole(w, self.config.vocabulary);
+        let product = self.product(&normal, &w, b, self.config.width);
         self.plan.matmul(&product, &pieces, &[("y", "logits")])
     }
 }

@@ -5,6 +5,7 @@
 
 use super::apply::{inputs, parameters, unmask};
 use super::decode::Decode;
+use super::decode::plan::{Lanes, Way};
 use super::device::Device;
 use super::layers::{self, rotated};
 use super::plan::{Attend, Plan, Read, Size};
@@ -72,13 +73,44 @@ pub struct HeadRows {
     pub slot: Option<Array>,
 }
 
+/// Refuses a head that the model does not have.
+pub(super) fn check_head(config: &Config, layer: usize, head: usize) -> Result<()> {
+    if layer < config.layers && head < config.heads {
+        return Ok(());
+    }
+    Err(Error::Unknown {
+        what: "head",
+        name: format!("L{layer}H{head}"),
+        remedy: format!("this model has {} layers of {} heads", config.layers, config.heads),
+    })
+}
+
+impl HeadRows {
+    /// From what the row kernel leaves: scores, pattern, slots.
+    pub(super) fn of(mut maps: Vec<f32>, [queries, keys]: [usize; 2], slot: bool) -> Result<Self> {
+        let pairs = queries * keys;
+        let mut pattern = maps.split_off(pairs.min(maps.len()));
+        let slots = pattern.split_off(pairs.min(pattern.len()));
+        Ok(Self {
+            scores: Array::new([queries, keys], maps)?,
+            pattern: Array::new([queries, keys], unmask(pattern))?,
+            slot: slot.then(|| Array::new([queries], slots)).transpose()?,
+        })
+    }
+}
+
 impl GpuModel {
-    /// Uploads a model, in half precision where that changes no weight.
+    /// Uploads a model, in half precision where that changes no weight; a software adapter unpacks numbers no faster than it
+    /// reads them, so there it stays as it is, unless it was rounded to bytes.
     ///
     /// # Errors
     /// As [`GpuModel::stored`].
     pub async fn new(device: Rc<Device>, config: &Config, weights: &Weights) -> Result<Self> {
-        Self::stored(device, config, weights, Format::lossless(weights)).await
+        let format = match Format::lossless(weights) {
+            Format::F16 if device.software => Format::F32,
+            format => format,
+        };
+        Self::stored(device, config, weights, format).await
     }
 
     /// How its matrices are stored.
@@ -109,7 +141,20 @@ impl GpuModel {
     /// # Errors
     /// [`Error::Unsupported`] for a stack that decodes on the processor only, [`Error::Gpu`] from the device.
     pub async fn decode(&self, stack: Stack, seed: u64) -> Result<Decode> {
-        Decode::new(self.device.clone(), &self.config, self.format, &self.resident, stack, seed).await
+        self.decode_with(stack, seed, self.way()).await
+    }
+
+    /// How continuations are computed on this device.
+    pub fn way(&self) -> Way {
+        Way { lanes: if self.device.software { Lanes::Alone } else { Lanes::Shared }, keep: false }
+    }
+
+    /// The same in a way that need not be the one that suits the device; queries that are kept make [`Decode::maps`].
+    ///
+    /// # Errors
+    /// As [`GpuModel::decode`].
+    pub async fn decode_with(&self, stack: Stack, seed: u64, way: Way) -> Result<Decode> {
+        Decode::new(self.device.clone(), &self.config, self.format, &self.resident, stack, seed, way).await
     }
 
     /// The device it lives on.
@@ -123,13 +168,7 @@ impl GpuModel {
     /// # Errors
     /// [`Error::Unknown`] for a head the model does not have, and those of the pass.
     pub async fn head_maps(&mut self, request: &Request<'_>, layer: usize, head: usize) -> Result<HeadRows> {
-        if layer >= self.config.layers || head >= self.config.heads {
-            return Err(Error::Unknown {
-                what: "head",
-                name: format!("L{layer}H{head}"),
-                remedy: format!("this model has {} layers of {} heads", self.config.layers, self.config.heads),
-            });
-        }
+        check_head(&self.config, layer, head)?;
         if request.stack.acts_in_stages() {
             return self.head_of_pass(request, layer, head).await;
         }
@@ -166,6 +205,7 @@ impl GpuModel {
             z: "z",
             capture: Some("maps"),
             state: None,
+            held: None,
             layer,
             layers: self.config.layers,
             sizes,
@@ -185,14 +225,7 @@ impl GpuModel {
         };
         let maps = ready.run(&self.device, &plan, &uploads).await;
         ready.destroy();
-        let mut maps = maps?.into_iter().next().unwrap_or_default();
-        let mut pattern = maps.split_off((n * n).min(maps.len()));
-        let slots = pattern.split_off((n * n).min(pattern.len()));
-        Ok(HeadRows {
-            scores: Array::new([n, n], maps)?,
-            pattern: Array::new([n, n], unmask(pattern))?,
-            slot: slot.then(|| Array::new([n], slots)).transpose()?,
-        })
+        HeadRows::of(maps?.into_iter().next().unwrap_or_default(), [n, n], slot)
     }
 
     /// The same from a pass that captures every head of the layer: stages need all of them, and their values.

@@ -5,6 +5,7 @@
 
 use super::kernel::Kernel;
 use super::source;
+use super::weights::Section;
 use crate::mechanism::{Input, Placed, Stack};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Parts of buffers to read after it.
     pub reads: Vec<Read>,
+    /// Whether lanes of products share nothing, as a software adapter wants it.
+    pub alone: bool,
     /// What stages have made so far, by mechanism; without its stem.
     pub(super) made: BTreeMap<&'static str, Vec<&'static str>>,
     /// Width of values, where it is not that of queries and keys.
@@ -73,6 +76,14 @@ impl From<f32> for Word {
         Word(value.to_bits())
     }
 }
+
+/// Kernels whose lanes wait for each other in any number, and the piece that makes them few where none should be waited for.
+const FEW: &[(&str, (&str, &str))] = &[
+    ("attend_rows", ("lanes", "lanes_few")),
+    ("rms_norm", ("lanes", "lanes_few")),
+    ("layer_norm", ("lanes", "lanes_few")),
+    ("sample", ("group", "group_few")),
+];
 
 /// Workgroups of one dimension of a grid.
 pub const MOST_GROUPS: usize = 65_535;
@@ -129,7 +140,7 @@ impl Plan {
     /// [`Error::Gpu`] when a dimension of the grid is too large.
     pub fn step(
         &mut self,
-        kernel: Kernel,
+        mut kernel: Kernel,
         binds: &[(&str, &str)],
         shape: Vec<(&'static str, Word)>,
         groups: [usize; 3],
@@ -140,6 +151,9 @@ impl Plan {
                 kernel.name
             );
             return Err(Error::Gpu { problem });
+        }
+        if let Some((_, few)) = FEW.iter().find(|(name, _)| self.alone && *name == kernel.name) {
+            kernel.pieces.push(*few);
         }
         let binds = binds.iter().map(|(binding, buffer)| (binding.to_string(), buffer.to_string())).collect();
         self.steps.push(Step { kernel, binds, shape, groups: groups.map(|count| count as u32) });
@@ -156,14 +170,17 @@ impl Plan {
         pieces: &[(&'static str, &'static str)],
         binds: &[(&str, &str)],
     ) -> Result<()> {
-        let matmul = source::kernel("matmul")?;
+        let name = if self.alone { "matmul_alone" } else { "matmul" };
+        let matmul = source::kernel(name)?;
         let [tall, wide] = [matmul.constant("TILE_ROWS")? as usize, matmul.constant("TILE_COLUMNS")? as usize];
-        let own = [("x", product.x), ("w", product.w), ("b", product.b)];
+        let own = [("x", product.x), ("w", product.w.w.as_str()), ("b", product.b)];
         let binds: Vec<_> = own.into_iter().chain(binds.iter().copied()).collect();
         let shape = vec![
             ("rows", product.rows.into()),
             ("inner", product.inner.into()),
-            ("columns", product.columns.into()),
+            ("columns", product.w.columns.into()),
+            ("w_first", product.w.first.into()),
+            ("w_columns", product.w.of.into()),
             ("heads", product.heads[0].into()),
             ("kv_heads", product.heads[1].into()),
             ("width", product.width.into()),
@@ -171,9 +188,11 @@ impl Plan {
             ("step", product.pairing[0].into()),
             ("gap", product.pairing[1].into()),
             ("stride", product.stride.into()),
+            ("q_stride", product.held.unwrap_or(product.rows).into()),
+            ("q_held", usize::from(product.held.is_some()).into()),
         ];
-        let groups = [product.columns.div_ceil(wide), product.rows.div_ceil(tall), 1];
-        self.step(Kernel::new("matmul", pieces), &binds, shape, groups)
+        let groups = [product.w.columns.div_ceil(wide), product.rows.div_ceil(tall), 1];
+        self.step(Kernel::new(name, pieces), &binds, shape, groups)
     }
 }
 
@@ -192,8 +211,8 @@ pub(super) fn constant(piece: &str, name: &str) -> Result<usize> {
 pub struct Product<'a> {
     /// Buffer of x `[rows,inner]`.
     pub x: &'a str,
-    /// Buffer of w `[inner,columns]`.
-    pub w: &'a str,
+    /// w `[inner,columns]`.
+    pub w: &'a Section,
     /// Buffer of b, `[columns]` from `b_first` on.
     pub b: &'a str,
     /// Where b begins.
@@ -202,8 +221,6 @@ pub struct Product<'a> {
     pub rows: usize,
     /// I.
     pub inner: usize,
-    /// C.
-    pub columns: usize,
     /// H and G, where a slot splits heads.
     pub heads: [usize; 2],
     /// D, where a slot splits heads.
@@ -212,6 +229,8 @@ pub struct Product<'a> {
     pub pairing: [usize; 2],
     /// Tokens for which a cache has room, where a slot appends to one.
     pub stride: usize,
+    /// The same for queries, where they are held, too.
+    pub held: Option<usize>,
 }
 
 /// Sizes and operands of an attention step.
@@ -229,6 +248,9 @@ pub struct Attend<'a> {
     /// Buffer of the state of a continuation, whose position then counts instead of `first_query`; K is then the room of
     /// the cache, of which only what the rows see is read.
     pub state: Option<&'a str>,
+    /// Positions for which q, k and v have room, where they hold those of all positions so far: the first query is at its
+    /// position then. Else q holds the queries that are asked about.
+    pub held: Option<usize>,
     /// Zero-based layer.
     pub layer: usize,
     /// Number of layers.
@@ -272,7 +294,9 @@ impl Attend<'_> {
             ("kv_heads", self.sizes.kv_heads.into()),
             ("queries", self.sizes.queries.into()),
             ("keys", self.sizes.keys.into()),
-            ("stride", self.sizes.keys.into()),
+            ("stride", self.held.unwrap_or(self.sizes.keys).into()),
+            ("q_stride", self.held.unwrap_or(self.sizes.queries).into()),
+            ("q_held", usize::from(self.held.is_some()).into()),
             ("width", self.sizes.width.into()),
             ("first_query", self.first_query.into()),
             ("first_head", self.first_head.into()),

@@ -2,9 +2,10 @@
 
 use super::device::{Compiled, Device};
 use super::fault::{self, At};
+use super::link::Access;
 use super::plan::{Plan, Read, Step};
 use crate::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 /// Buffers by name.
@@ -38,10 +39,12 @@ impl Ready {
         for (name, size) in &plan.buffers {
             fits(device, name, size.words)?;
         }
+        let uniforms = uniforms(plan, &compiled);
         let (buffers, shapes) = device
             .scoped(|device, _| {
                 let make = |(name, size): (&String, &super::plan::Size)| {
-                    let usage = if size.uniform { UNIFORM } else { STORAGE };
+                    let mut usage = if size.uniform { UNIFORM } else { STORAGE };
+                    usage.set(wgpu::BufferUsages::UNIFORM, size.uniform || uniforms.contains(name.as_str()));
                     (name.clone(), buffer(device, name, size.words, usage))
                 };
                 let buffers: Buffers = plan.buffers.iter().map(make).collect();
@@ -221,6 +224,18 @@ impl Ready {
         }
         Ok(words)
     }
+}
+
+/// Buffers that some step binds as a uniform: what one kernel writes, another may read so.
+fn uniforms<'a>(plan: &'a Plan, compiled: &[Rc<Compiled>]) -> HashSet<&'a str> {
+    let bound = |(step, compiled): (&'a Step, &Rc<Compiled>)| {
+        let uniform = |name: &str| {
+            compiled.linked.bindings.iter().any(|binding| binding.name == name && binding.access == Access::Uniform)
+        };
+        let binds = step.binds.iter().filter(|(name, _)| uniform(name));
+        binds.map(|(_, buffer)| buffer.as_str()).collect::<Vec<_>>()
+    };
+    plan.steps.iter().zip(compiled).flat_map(bound).collect()
 }
 
 /// Steps that are submitted together, at least one part. A system takes a GPU away from whoever keeps it for a second or

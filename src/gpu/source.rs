@@ -26,14 +26,14 @@ macro_rules! sources {
 
 sources! {
     shared {
-        attention capture_maps capture_none choose_all choose_stored close_none draw flat fold format_f16 format_f32 format_i8
-        gelu gelu_tanh head input_layer input_plain input_rms keys_all keys_listed lanes load_heads load_rows masked
-        mix_row pair place_shape place_state reduce relu rework_none rework_rows row share_columns share_rows silu
-        skip_empty skip_none span_128 span_32 span_64 state step store_activated store_cached store_gated store_heads store_logits store_residual store_rows tile_mix tile_pair
-        token token_at turn_none turn_pairs weight_columns weight_rows
+        attention cached capture_maps capture_none choose_all choose_stored chunk close_none draw flat fold format_f16 format_f32 format_i8
+        gelu gelu_tanh group group_few head input_layer input_plain input_rms keys_all keys_listed lanes lanes_few load_heads load_rows masked
+        mix_row pair place_shape place_state product reduce relu rework_none rework_rows row row_sums share_columns share_rows silu
+        skip_empty skip_none span_128 span_32 span_64 state step store_activated store_both store_cached store_gated store_heads store_logits store_residual store_rows store_stream sum_tiles tile_mix tile_pair
+        token token_at turn_none turn_pairs weight_columns weight_rows whole whole_columns whole_rows
     }
     skeleton {
-        attend_rows attend_tiles choose_rows chunk_states decode_product follow_tokens list_rows matmul mix_chunks norm_rows project_rows
+        attend_alone attend_rows attend_tiles choose_rows chunk_states decode_product follow_tokens list_rows matmul matmul_alone mix_chunks norm_rows project_rows
         scan_columns scan_states scan_tokens token_sums token_values top_rows
     }
     model { ceiling_multiply ceiling_read embed layer_norm result rms_norm rotate sample }

@@ -3,7 +3,8 @@
 //! Queries, keys and values stand side by side in one matrix, gate and linear part of a feed-forward column by column in
 //! turn, and entries of a head that rotate together next to each other. Rows of matrices are padded to whole vectors of
 //! four. What a product adds stands behind what its norm needs, in one small buffer: gains, biases of the norm, biases of
-//! the product ([`first_bias`]). Prefill, decode and captures read the same buffers.
+//! the product ([`first_bias`]). Where both halves of a block read the same stream, the feed-forward's columns stand beside
+//! those of queries, keys and values ([`joined`]). Prefill, decode and captures read the same buffers.
 
 use crate::Result;
 use crate::hook::Array;
@@ -15,6 +16,63 @@ use std::collections::BTreeMap;
 pub const ZEROS: &str = "zeros";
 /// Name of the table of rotations (cos, sin) [positions,D/2].
 pub const TURNS: &str = "turns";
+
+/// Whether one product of decoding makes queries, keys, values and the inner activations. A gate would stand between the
+/// columns of the latter; no family has both.
+pub fn joined(config: &Config) -> bool {
+    config.parallel && !config.gated
+}
+
+/// Columns of queries, keys and values in a joined matrix are padded to a multiple of this, so that no workgroup of a
+/// product computes columns of both halves: a multiple of every tile of outputs.
+const SECTION: usize = 64;
+
+/// Some columns of a matrix that lies in rows.
+pub struct Section {
+    /// The buffer.
+    pub w: String,
+    /// The first of the columns, a multiple of four.
+    pub first: usize,
+    /// Columns of the whole matrix.
+    pub of: usize,
+    /// How many columns they are.
+    pub columns: usize,
+}
+
+impl Section {
+    /// A whole matrix.
+    pub fn whole(w: impl Into<String>, columns: usize) -> Self {
+        Self { w: w.into(), first: 0, of: columns, columns }
+    }
+
+    /// Queries, keys and values of a layer.
+    pub fn qkv(config: &Config, layer: usize) -> Self {
+        let columns = (config.heads + 2 * config.kv_heads) * config.head_width;
+        match joined(config) {
+            true => Self { columns, ..Self::both(config, layer) },
+            false => Self::whole(format!("blocks.{layer}.attn.w_qkv"), columns),
+        }
+    }
+
+    /// Inner activations of a layer, gates among them.
+    pub fn inner(config: &Config, layer: usize) -> Self {
+        let columns = config.ffn * (1 + usize::from(config.gated));
+        match joined(config) {
+            true => Self { first: split(config), columns, ..Self::both(config, layer) },
+            false => Self::whole(format!("blocks.{layer}.ffn.w_inner"), columns),
+        }
+    }
+
+    /// The joined matrix of a layer.
+    pub fn both(config: &Config, layer: usize) -> Self {
+        Self::whole(format!("blocks.{layer}.w_both"), split(config) + config.ffn)
+    }
+}
+
+/// Where the inner activations begin in a joined matrix.
+pub fn split(config: &Config) -> usize {
+    ((config.heads + 2 * config.kv_heads) * config.head_width).next_multiple_of(SECTION)
+}
 
 /// How matrices are stored on the device. Sums are f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,7 +141,7 @@ pub fn resident(
     let matrix = |list: &mut BTreeMap<_, _>, name: String, values: &[f32], width: usize, outputs: Outputs| {
         list.insert(name, packed(values, width, outputs, format));
     };
-    let (m, hd) = (config.width, config.heads * config.head_width);
+    let m = config.width;
     matrix(&mut list, "embed".into(), &get("embed")?.data, m, Outputs::Rows);
     if !config.tied {
         matrix(&mut list, "unembed".into(), &get("unembed")?.data, config.vocabulary, Outputs::Columns);
@@ -93,15 +151,23 @@ pub fn resident(
         let part = |part: &str, name: &str| get(&format!("{part}.{name}"));
         let order = |array: &Array| in_pairs(config, array);
         let qkv = [order(part(&attn, "w_q")?), order(part(&attn, "w_k")?), part(&attn, "w_v")?.data.clone()];
-        let width = hd + 2 * config.kv_heads * config.head_width;
-        matrix(&mut list, format!("{attn}.w_qkv"), &beside(&qkv, m), width, Outputs::Columns);
         matrix(&mut list, format!("{attn}.w_o"), &part(&attn, "w_o")?.data, m, Outputs::Columns);
         let inner = match config.gated {
             true => in_turn(&part(&ffn, "w_gate")?.data, &part(&ffn, "w_in")?.data),
             false => part(&ffn, "w_in")?.data.clone(),
         };
-        let width = inner.len() / m;
-        matrix(&mut list, format!("{ffn}.w_inner"), &inner, width, Outputs::Columns);
+        let [qkv, inner] = [beside(&qkv, m), inner];
+        if joined(config) {
+            let both = beside(&[qkv, vec![0.0; m * padding(config)], inner], m);
+            let Section { w, of, .. } = Section::both(config, layer);
+            matrix(&mut list, w, &both, of, Outputs::Columns);
+        } else {
+            for (values, Section { w, of, .. }) in
+                [(qkv, Section::qkv(config, layer)), (inner, Section::inner(config, layer))]
+            {
+                matrix(&mut list, w, &values, of, Outputs::Columns);
+            }
+        }
         matrix(&mut list, format!("{ffn}.w_out"), &part(&ffn, "w_out")?.data, m, Outputs::Columns);
     }
     let vectors = vectors(config, weights, positions)?;
@@ -144,13 +210,23 @@ fn vectors(config: &Config, weights: &Weights, positions: usize) -> Result<BTree
             true => copy(&format!("{part}.{name}")),
             false => Ok(vec![0.0; config.width]),
         };
-        list.insert(format!("{attn}.a_qkv"), [norm(&format!("blocks.{layer}.ln1"))?, qkv].concat());
+        let [first, second] = [norm(&format!("blocks.{layer}.ln1"))?, norm(&format!("blocks.{layer}.ln2"))?];
+        if joined(config) {
+            let padding = vec![0.0; padding(config)];
+            list.insert(format!("blocks.{layer}.a_both"), [&first[..], &second, &qkv, &padding, &inner].concat());
+        }
+        list.insert(format!("{attn}.a_qkv"), [first, qkv].concat());
         list.insert(format!("{attn}.a_o"), bias(config.attention_bias, &attn, "b_o")?);
-        list.insert(format!("{ffn}.a_inner"), [norm(&format!("blocks.{layer}.ln2"))?, inner].concat());
+        list.insert(format!("{ffn}.a_inner"), [second, inner].concat());
         list.insert(format!("{ffn}.a_out"), bias(config.ffn_bias, &ffn, "b_out")?);
     }
     list.insert("a_head".into(), [norm("ln_final")?, vec![0.0; config.vocabulary]].concat());
     Ok(list)
+}
+
+/// Columns between both halves of a joined matrix.
+fn padding(config: &Config) -> usize {
+    split(config) - (config.heads + 2 * config.kv_heads) * config.head_width
 }
 
 /// Where the biases of a product that follows a norm begin in its affine buffer.

@@ -13,10 +13,11 @@ const PROGRAMS = {
   candle: ['bench-candle'],
   'burn flex': ['bench-attnscope', 'burn-flex'],
   'attnscope native gpu': ['bench-attnscope', 'attnscope-gpu'],
+  'attnscope native gpu with maps': ['bench-attnscope', 'attnscope-gpu-maps'],
   'burn wgpu': ['bench-attnscope', 'burn-wgpu'],
 };
 const CPU = ['attnscope native', 'candle', 'burn flex'];
-const GPU = ['attnscope native gpu', 'burn wgpu'];
+const GPU = ['attnscope native gpu', 'attnscope native gpu with maps', 'burn wgpu'];
 
 /** Which native programs are meant: those of the list that are native, or the usual ones. */
 export const natives = (given, gpu) => (given ?? (gpu ? GPU : CPU)).filter((name) => PROGRAMS[name]);

@@ -3,13 +3,13 @@
 use attnscope::Error;
 use attnscope::catalogue::Role;
 use attnscope::experiment::Chip;
-use attnscope::gpu::decode::plan::Form;
+use attnscope::gpu::decode::plan::{Form, Lanes, Way};
 use attnscope::gpu::kernel::Kernel;
 use attnscope::gpu::layers;
 use attnscope::gpu::link::{Access, Linked};
 use attnscope::gpu::plan::{Attend, Plan};
 use attnscope::gpu::project::Unturned;
-use attnscope::gpu::weights::Format;
+use attnscope::gpu::weights::{Format, split};
 use attnscope::gpu::{ceiling, decode, source};
 use attnscope::hook::{Selection, Site};
 use attnscope::mechanism::{ALL, Mechanism, Paper, Plug, Stack, laws};
@@ -52,6 +52,7 @@ fn configs() -> Vec<Config> {
         configs.push(Config { activation, ..Config::gpt2(50, 16, 2, 2, 32) });
         configs.push(Config { activation, tied: false, ..Config::llama(50, 16, 2, 4, 2, 24) });
     }
+    configs.push(Config::neox(50, 16, 2, 2, 32));
     let adjacent = Positions::Rotary { theta: 1e4, pairing: Pairing::Adjacent };
     configs.push(Config { positions: adjacent, norm: Norm::Layer, family: Family::Llama, ..configs[1].clone() });
     configs
@@ -71,6 +72,7 @@ fn step_of(stack: &Stack, capture: bool, cached: bool, width: usize) -> Option<P
         z: "z",
         capture: capture.then_some("maps"),
         state: cached.then_some("state"),
+        held: None,
         layer: 1,
         layers: 3,
         sizes,
@@ -104,9 +106,11 @@ fn decoding() -> Vec<Plan> {
     let mut plans = Vec::new();
     for config in configs() {
         for format in [Format::F32, Format::F16, Format::I8] {
-            let form = Form { config: &config, format, stack: &plain, room: 32 };
-            plans.push(decode::plan::step(form).expect("a small model fits"));
-            plans.push(decode::plan::chunk(form, 4, 5, 8).expect("a small model fits"));
+            for (lanes, keep) in [(Lanes::Shared, false), (Lanes::Alone, true)] {
+                let form = Form { config: &config, format, stack: &plain, room: 32, way: Way { lanes, keep } };
+                plans.push(decode::plan::step(form).expect("a small model fits"));
+                plans.push(decode::plan::chunk(form, 4, 5, 8).expect("a small model fits"));
+            }
         }
     }
     plans
@@ -299,7 +303,7 @@ fn no_step_reads_what_it_writes() {
                 let of = |access: Access| -> Vec<_> {
                     linked.bindings.iter().filter(|b| b.access == access).filter_map(|b| buffer(&b.name)).collect()
                 };
-                let (read, written) = (of(Access::Read), of(Access::ReadWrite));
+                let (read, written) = ([of(Access::Read), of(Access::Uniform)].concat(), of(Access::ReadWrite));
                 let unique: BTreeSet<_> = written.iter().collect();
                 assert_eq!(unique.len(), written.len(), "{} writes one buffer twice", step.kernel.id());
                 assert!(!written.iter().any(|name| read.contains(name)), "{} reads what it writes", step.kernel.id());
@@ -328,11 +332,24 @@ fn a_pass_stays_within_its_dispatches() {
 fn a_token_stays_within_its_dispatches() {
     let plain = Stack::new("a", &[]).expect("nothing is legal");
     for config in configs() {
-        let form = Form { config: &config, format: Format::F32, stack: &plain, room: 32 };
+        let way = Way { lanes: Lanes::Shared, keep: false };
+        let form = Form { config: &config, format: Format::F32, stack: &plain, room: 32, way };
         let [token, chunk] = [decode::plan::step(form), decode::plan::chunk(form, 0, 8, 8)]
             .map(|plan| plan.expect("a small model fits").steps.len());
-        assert_eq!((token, chunk), (5 * config.layers + 2, 7 * config.layers + 1), "{config:?}");
+        let per_layer = if config.parallel { 4 } else { 5 };
+        assert_eq!((token, chunk), (per_layer * config.layers + 2, 7 * config.layers + 1), "{config:?}");
     }
+}
+
+/// No workgroup of a joined product may compute columns of both halves, since they see their input through two norms.
+#[test]
+fn both_halves_of_a_joined_matrix_begin_with_a_tile() {
+    let neox = Config::neox(50, 40, 2, 4, 32);
+    for piece in ["chunk", "whole"] {
+        let tile = source::piece(piece).expect("it is there").constant("TILE").expect("it has one");
+        assert_eq!(split(&neox) % tile as usize, 0, "{piece}");
+    }
+    assert!(split(&neox) >= 3 * 40);
 }
 
 /// A variable of a loop begins anew each time, says the language; one compiler of a browser forgot that of a matrix.

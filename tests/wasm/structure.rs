@@ -69,9 +69,10 @@ async fn a_token_is_one_pass_and_makes_nothing() {
     counted();
     let (llama, weights, _) = tiny::model();
     let gpt2 = Config::gpt2(40, 16, 3, 2, 64);
-    let others = attnscope::model::Weights::init(&gpt2, 9);
+    let neox = Config::neox(40, 16, 3, 2, 64);
+    let [of_gpt2, of_neox] = [&gpt2, &neox].map(|config| attnscope::model::Weights::init(config, 9));
     let device = Rc::new(Device::open().await.unwrap());
-    for (config, weights) in [(&llama, &weights), (&gpt2, &others)] {
+    for (config, weights) in [(&llama, &weights), (&gpt2, &of_gpt2), (&neox, &of_neox)] {
         let model = GpuModel::new(device.clone(), config, weights).await.unwrap();
         let mut decode = model.decode(Stack::new("a", &[]).unwrap(), 0).await.unwrap();
         let sampler = Sampler::new(Sampling { temperature: 1.0, top_k: 9, ..Sampling::default() }).unwrap();
@@ -80,7 +81,7 @@ async fn a_token_is_one_pass_and_makes_nothing() {
         decode.burst(1).await.unwrap();
         let before = counted();
         assert!(before.creations > 0 && before.dispatches > 0 && before.written > 0, "the shim counts: {before:?}");
-        let dispatches = 5 * config.layers + 2;
+        let dispatches = config.layers * if config.parallel { 4 } else { 5 } + 2;
         for tokens in [1, 1, 4, 8] {
             let drawn = decode.burst(tokens).await.unwrap();
             assert_eq!((drawn.tokens.len(), drawn.done), (tokens, None));

@@ -1,14 +1,18 @@
 //! Continuing a prompt on the GPU: a cache of keys and values that stays in place, and one pass for one or many tokens.
 //!
-//! Everything is made when a continuation begins. A token is then [`plan::step`]: 5 L + 2 dispatches in one pass, which end
-//! with the next token's row in the stream, drawn and fed back without the host. So any number of tokens stand behind each
-//! other in one submit, and the host reads 16 bytes and the tokens. Once a continuation has ended, what is left of a burst
-//! does nothing.
+//! Everything is made when a continuation begins. A token is then [`plan::step`]: 5 L + 2 dispatches in one pass (4 L + 2
+//! where the halves of blocks are parallel), which end with the next token's row in the stream, drawn and fed back without
+//! the host. So any number of tokens stand behind each other in one submit, and the host reads 16 bytes and the tokens. Once
+//! a continuation has ended, what is left of a burst does nothing.
+//!
+//! Who wants to look keeps the queries, too: the same programs write them to where those of all positions stand, and the map
+//! of any head is recomputed from queries and keys when it is asked for ([`Decode::maps`]).
 
 pub mod plan;
 
 use super::apply::{inputs, parameters};
 use super::device::Device;
+use super::model::{HeadRows, check_head};
 use super::plan::{Plan, Read};
 use super::run::{Buffers, Ready, staging};
 use super::source;
@@ -17,8 +21,9 @@ use crate::mechanism::Stack;
 use crate::model::attention::default_inputs;
 use crate::model::config::Config;
 use crate::model::sample::Sampler;
+use crate::model::step::has_slot;
 use crate::{Error, Result};
-use plan::{Form, STATE_WORDS};
+use plan::{Form, STATE_WORDS, Way};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -37,6 +42,7 @@ pub struct Decode {
     config: Config,
     format: Format,
     stack: Stack,
+    way: Way,
     resident: Buffers,
     room: usize,
     plan: Plan,
@@ -69,7 +75,7 @@ pub enum Done {
 }
 
 impl Decode {
-    /// Buffers and kernels for continuations of `config` under `stack`, whose inputs `seed` fills.
+    /// Buffers and kernels for continuations of `config` under `stack`, whose inputs `seed` fills; `way` is how.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a stack that decodes on the processor only; [`Error::Gpu`] when the cache does not fit
@@ -81,9 +87,10 @@ impl Decode {
         resident: &Buffers,
         stack: Stack,
         seed: u64,
+        way: Way,
     ) -> Result<Self> {
         let room = config.context.min(source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize);
-        let plan = plan::step(Form { config, format, stack: &stack, room })?;
+        let plan = plan::step(Form { config, format, stack: &stack, room, way })?;
         let ready = Ready::new(&device, &plan, resident).await?;
         ready.settle(&device, &plan)?;
         for (name, words) in parameters(&stack) {
@@ -100,7 +107,7 @@ impl Decode {
         }
         let staging = staging(&device, HEADER + MOST_BURST).await?;
         let (config, resident) = (config.clone(), resident.clone());
-        Ok(Self { device, config, format, stack, resident, room, plan, ready, staging, position: 0, unfed: false })
+        Ok(Self { device, config, format, stack, way, resident, room, plan, ready, staging, position: 0, unfed: false })
     }
 
     /// Most tokens of a sequence.
@@ -166,11 +173,9 @@ impl Decode {
         if count == 0 {
             return Ok(());
         }
-        let form = Form { config: &self.config, format: self.format, stack: &self.stack, room: self.room };
+        let form = self.form();
         let rows = CHUNK.min(count);
-        let mut known = self.resident.clone();
-        known.extend(self.ready.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
-        let mut ready = Ready::new(&self.device, &plan::chunk(form, 0, rows, rows)?, &known).await?;
+        let mut ready = Ready::new(&self.device, &plan::chunk(form, 0, rows, rows)?, &self.known()).await?;
         for first in (0..count).step_by(rows) {
             if first > 0 && stop().await {
                 ready.destroy();
@@ -186,6 +191,37 @@ impl Decode {
         }
         ready.destroy();
         Ok(())
+    }
+
+    /// Scores and weights of one head for the queries from position `first` on `[count,keys]`, of every token that was fed:
+    /// recomputed from the queries and keys that are there, under the stack. Empty where `first` is not behind them.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a head the model does not have, [`Error::Internal`] where queries are not kept,
+    /// [`Error::Gpu`] from the device.
+    pub async fn maps(&self, layer: usize, head: usize, first: usize) -> Result<HeadRows> {
+        check_head(&self.config, layer, head)?;
+        let count = self.position.saturating_sub(first);
+        let keys = first + count;
+        let mut maps = vec![Vec::new()];
+        if count > 0 {
+            let plan = plan::maps(self.form(), layer, head, first, count)?;
+            let mut ready = Ready::new(&self.device, &plan, &self.known()).await?;
+            let read = ready.run(&self.device, &plan, &BTreeMap::new()).await;
+            ready.destroy();
+            maps = read?;
+        }
+        HeadRows::of(maps.into_iter().next().unwrap_or_default(), [count, keys], has_slot(&self.stack))
+    }
+
+    fn form(&self) -> Form<'_> {
+        let Self { config, format, stack, room, way, .. } = self;
+        Form { config, format: *format, stack, room: *room, way: *way }
+    }
+
+    /// Every buffer that another plan may read.
+    fn known(&self) -> Buffers {
+        self.resident.iter().chain(self.ready.buffers()).map(|(name, buffer)| (name.clone(), buffer.clone())).collect()
     }
 
     /// The next `count` tokens, at most [`MOST_BURST`], fewer where the continuation ends.

@@ -9,19 +9,20 @@
 //! tail         final norm · logits · winners      1        —
 //!              sample, feed back                  1        —                             (1 embed in front)
 //! one token    5 L + 2                                     chunk of a prompt  7 L + 1
+//!              4 L + 2 where blocks are parallel
 //! ```
 //!
-//! A block whose feed-forward stands beside attention takes as many, where four would do: its two norms have gains of their
-//! own, so that one product for both would need weights with the gains multiplied in, which are no longer the file's.
+//! Where the feed-forward stands beside attention, one product makes its inner activations, too: both norms share the
+//! statistics of one stream and differ in their gains, which a workgroup chooses by its columns. The two products that end
+//! such a block stay apart, since matrices in bytes have scales of their own.
 //!
 //! Both read the same weights and fill the same cache of keys (rotated) and values `[G,room,D]` per layer. Positions come
 //! from the state, so that the commands of every token are equal.
 
 use super::super::kernel::Kernel;
 use super::super::layers::activation;
-use super::super::plan::{Attend, Plan, Product};
-use super::super::source;
-use super::super::weights::{Format, TURNS, ZEROS, first_bias, pairing};
+use super::super::plan::{Attend, Plan, Product, Read, constant};
+use super::super::weights::{Format, Section, TURNS, ZEROS, first_bias, joined, pairing, split};
 use crate::catalogue::Role;
 use crate::mechanism::{Law, Mechanism, Stack};
 use crate::model::config::{Config, Norm, Positions};
@@ -39,6 +40,52 @@ pub struct Form<'a> {
     pub stack: &'a Stack,
     /// Tokens for which the cache has room.
     pub room: usize,
+    /// How it is computed.
+    pub way: Way,
+}
+
+/// How a continuation is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// How many lanes work on the outputs of a product of one row.
+    pub lanes: Lanes,
+    /// Whether the queries of all positions are kept, so that maps can be had of what was written. The programs are the same
+    /// and queries only go to another place: nothing is computed more, and nothing otherwise.
+    pub keep: bool,
+}
+
+/// How lanes share the outputs of a product of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// Many to few outputs, as hardware wants it: `shaders/shared/chunk.wgsl`.
+    Shared,
+    /// Each has outputs of its own, as a software adapter wants it: `shaders/shared/whole.wgsl`.
+    Alone,
+}
+
+impl Lanes {
+    /// Outputs of one workgroup.
+    fn tile(self) -> Result<usize> {
+        constant(self.piece(), "TILE")
+    }
+
+    /// The piece that has the sizes.
+    fn piece(self) -> &'static str {
+        match self {
+            Lanes::Shared => "chunk",
+            Lanes::Alone => "whole",
+        }
+    }
+
+    /// The piece that sums products with a matrix that lies in rows or in columns.
+    fn share(self, in_columns: bool) -> &'static str {
+        match (self, in_columns) {
+            (Lanes::Shared, false) => "share_rows",
+            (Lanes::Shared, true) => "share_columns",
+            (Lanes::Alone, false) => "whole_rows",
+            (Lanes::Alone, true) => "whole_columns",
+        }
+    }
 }
 
 /// 32-bit words of the state; see `shaders/shared/state.wgsl`.
@@ -55,18 +102,20 @@ type Pieces = Vec<(&'static str, &'static str)>;
 pub fn step(form: Form<'_>) -> Result<Plan> {
     let config = form.config;
     form.check()?;
-    let mut rows = Rows { form, rows: 1, plan: Plan::default() };
-    rows.cache();
-    for (name, words) in [("logits", config.vocabulary), ("best", 2 * config.vocabulary.div_ceil(tile()?))] {
+    let mut rows = Rows { form, rows: 1, plan: form.plan() };
+    rows.cache()?;
+    for (name, words) in
+        [("logits", config.vocabulary), ("best", 2 * config.vocabulary.div_ceil(form.way.lanes.tile()?))]
+    {
         rows.plan.storage(name, words);
     }
     for layer in 0..config.layers {
         rows.block(layer)?;
     }
-    let (w, weight) = if config.tied { ("embed", "columns") } else { ("unembed", "rows") };
+    let w = Section::whole(if config.tied { "embed" } else { "unembed" }, config.vocabulary);
     let store = vec![("store", "store_logits"), ("close", "store_logits")];
-    let head = Part { x: "stream", w, affine: "a_head", normed: true, inner: config.width, columns: config.vocabulary };
-    rows.decode_product(&head, weight, store, &[("logits", "logits"), ("best", "best")])?;
+    let head = Part { x: "stream", w, affine: "a_head", normed: true, inner: config.width };
+    rows.decode_product(&head, config.tied, store, &[("logits", "logits"), ("best", "best")])?;
     rows.sample()?;
     Ok(rows.plan)
 }
@@ -78,15 +127,16 @@ pub fn step(form: Form<'_>) -> Result<Plan> {
 /// As [`step`].
 pub fn chunk(form: Form<'_>, first: usize, rows: usize, room: usize) -> Result<Plan> {
     form.check()?;
-    let mut chunk = Rows { form, rows, plan: Plan::default() };
+    let mut chunk = Rows { form, rows, plan: form.plan() };
     let config = form.config;
     let learned = config.positions == Positions::Learned;
     let width = config.width;
     let hidden = config.heads * config.head_width;
-    for (name, words) in
-        [("stream", width), ("mid", width), ("delta", width), ("normal", width), ("q", hidden), ("z", hidden)]
-    {
+    for (name, words) in [("stream", width), ("mid", width), ("delta", width), ("normal", width), ("z", hidden)] {
         chunk.plan.storage(name, words * room);
+    }
+    if !form.way.keep {
+        chunk.plan.storage("q", hidden * room);
     }
     chunk.plan.storage("pre", config.ffn * room);
     chunk.plan.storage("post", config.ffn * room);
@@ -107,12 +157,60 @@ pub fn chunk(form: Form<'_>, first: usize, rows: usize, room: usize) -> Result<P
     Ok(chunk.plan)
 }
 
-/// Outputs of one workgroup of a product.
-fn tile() -> Result<usize> {
-    Ok(source::kernel("decode_product")?.constant("TILE")? as usize)
+/// The buffer of a layer's queries `[H,room,D]` where they are kept; else all layers share one `[H,rows,D]`.
+fn queries(form: Form<'_>, layer: usize) -> String {
+    if form.way.keep { format!("q.{layer}") } else { "q".into() }
+}
+
+/// Plans the maps of one head for `count` queries from position `first` on, of which all are in the cache: a buffer `maps` of
+/// scores and pattern `[2,count,first + count]`, then slots `[count]`.
+///
+/// # Errors
+/// [`Error::Internal`] where queries were not kept, and as [`step`].
+pub fn maps(form: Form<'_>, layer: usize, head: usize, first: usize, count: usize) -> Result<Plan> {
+    let config = form.config;
+    if !form.way.keep {
+        return Err(Error::Internal("maps of a continuation that keeps no queries".into()));
+    }
+    let sizes = Sizes {
+        batch: 1,
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        queries: count,
+        keys: first + count,
+        width: config.head_width,
+    };
+    let mut plan = form.plan();
+    plan.storage("maps", count * (2 * sizes.keys + 1));
+    plan.storage("z", count * config.head_width);
+    let at = Attend {
+        q: &queries(form, layer),
+        k: &format!("k.{layer}"),
+        v: &format!("v.{layer}"),
+        z: "z",
+        capture: Some("maps"),
+        state: None,
+        held: Some(form.room),
+        layer,
+        layers: config.layers,
+        sizes,
+        room: sizes,
+        first_query: first,
+        first_head: head,
+        shown: 1,
+        scale: config.scale(),
+    };
+    plan.maps(form.stack, &at)?;
+    plan.reads.push(Read { buffer: "maps".into(), first: 0, words: count * (2 * sizes.keys + 1) });
+    Ok(plan)
 }
 
 impl Form<'_> {
+    /// A plan without anything in it.
+    fn plan(&self) -> Plan {
+        Plan { alone: self.way.lanes == Lanes::Alone, ..Plan::default() }
+    }
+
     /// Refuses roles whose decode state the kernels do not have, and masks under which a token sees those behind it: a
     /// prompt that is read in chunks has not got them yet.
     fn check(&self) -> Result<()> {
@@ -138,12 +236,11 @@ impl Form<'_> {
 /// One product: operands by buffer, and its sizes.
 struct Part<'a> {
     x: &'a str,
-    w: &'a str,
+    w: Section,
     affine: &'a str,
     /// Whether x goes through the norm whose gains the affine buffer holds.
     normed: bool,
     inner: usize,
-    columns: usize,
 }
 
 struct Rows<'a> {
@@ -154,16 +251,16 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     /// The buffers that one token needs, cache, state and tokens among them.
-    fn cache(&mut self) {
-        let Form { config, stack, room, .. } = self.form;
+    fn cache(&mut self) -> Result<()> {
+        let Form { config, stack, room, way: Way { lanes, keep }, .. } = self.form;
+        // Padded to whole vectors, then two sums per tile: `shaders/shared/row_sums.wgsl`.
+        let stream = config.width.next_multiple_of(4) + 2 * config.width.div_ceil(lanes.tile()?);
         let (hidden, cached) = (config.heads * config.head_width, config.kv_heads * config.head_width * room);
         for (name, words) in [
             ("state", STATE_WORDS),
             ("tokens", room),
-            ("stream", config.width),
-            ("mid", config.width),
-            ("delta", config.width),
-            ("q", hidden),
+            ("stream", stream),
+            ("mid", stream),
             ("z", hidden),
             ("pre", config.ffn),
             ("post", config.ffn),
@@ -171,26 +268,35 @@ impl Rows<'_> {
             self.plan.storage(name, words);
         }
         for layer in 0..config.layers {
+            self.plan.storage(queries(self.form, layer), hidden * if keep { room } else { 1 });
             self.plan.storage(format!("k.{layer}"), cached);
             self.plan.storage(format!("v.{layer}"), cached);
         }
         self.plan.stack(stack, config.layers, config.heads, config.kv_heads, config.head_width);
+        Ok(())
     }
 
     fn block(&mut self, layer: usize) -> Result<()> {
         let config = self.form.config;
         let name = |part: &str| format!("blocks.{layer}.{part}");
-        let (hidden, kv) = (config.heads * config.head_width, config.kv_heads * config.head_width);
-        let (k, v) = (format!("k.{layer}"), format!("v.{layer}"));
-
-        let (w, affine) = (name("attn.w_qkv"), name("attn.a_qkv"));
-        let part =
-            Part { x: "stream", w: &w, affine: &affine, normed: true, inner: config.width, columns: hidden + 2 * kv };
+        let (q, k, v) = (queries(self.form, layer), format!("k.{layer}"), format!("v.{layer}"));
+        // One product of a token makes everything that reads the stream, where blocks are parallel.
+        let both = joined(config) && !self.is_chunk();
+        let (w, affine, store) = match both {
+            true => (Section::both(config, layer), name("a_both"), "store_both"),
+            false => (Section::qkv(config, layer), name("attn.a_qkv"), "store_cached"),
+        };
+        let part = Part { x: "stream", w, affine: &affine, normed: true, inner: config.width };
         let rotary = matches!(config.positions, Positions::Rotary { .. });
         let turn = if rotary { "turn_pairs" } else { "turn_none" };
         let turns = rotary.then_some(("turns", TURNS));
-        let binds: Vec<_> = [("q", "q"), ("k", &k), ("v", &v)].into_iter().chain(turns).collect();
-        self.product(&part, vec![("store", "store_cached"), ("turn", turn)], &binds)?;
+        let binds = [("q", q.as_str()), ("k", k.as_str()), ("v", v.as_str())]
+            .into_iter()
+            .chain(turns)
+            .chain(both.then_some(("post", "post")));
+        let activates = both.then_some(("activation", activation(config)));
+        let pieces = [("store", store), ("turn", turn)].into_iter().chain(activates).collect();
+        self.product(&part, pieces, &binds.collect::<Vec<_>>())?;
 
         let sizes = Sizes {
             batch: 1,
@@ -201,12 +307,13 @@ impl Rows<'_> {
             width: config.head_width,
         };
         let at = Attend {
-            q: "q",
+            q: &q,
             k: &k,
             v: &v,
             z: "z",
             capture: None,
             state: Some("state"),
+            held: self.held(),
             layer,
             layers: config.layers,
             sizes,
@@ -218,32 +325,53 @@ impl Rows<'_> {
         };
         self.plan.attend(self.form.stack, &at)?;
 
-        let (w, affine) = (name("attn.w_o"), name("attn.a_o"));
-        let part = Part { x: "z", w: &w, affine: &affine, normed: false, inner: hidden, columns: config.width };
-        let residual = vec![("load", "load_heads"), ("store", "store_residual")];
-        self.product(&part, residual, &[("residual", "stream"), ("y", "mid"), ("delta", "delta")])?;
+        let (w, affine) = (Section::whole(name("attn.w_o"), config.width), name("attn.a_o"));
+        let part = Part { x: "z", w, affine: &affine, normed: false, inner: config.heads * config.head_width };
+        self.added(&part, "load_heads", "stream", "mid")?;
 
-        let (w, affine) = (name("ffn.w_inner"), name("ffn.a_inner"));
-        let (store, columns) =
-            if config.gated { ("store_gated", 2 * config.ffn) } else { ("store_activated", config.ffn) };
-        let x = if config.parallel { "stream" } else { "mid" };
-        let part = Part { x, w: &w, affine: &affine, normed: true, inner: config.width, columns };
-        let pieces = vec![("store", store), ("activation", activation(config))];
-        self.product(&part, pieces, &[("pre", "pre"), ("post", "post")])?;
+        if !both {
+            let affine = name("ffn.a_inner");
+            let store = if config.gated { "store_gated" } else { "store_activated" };
+            let x = if config.parallel { "stream" } else { "mid" };
+            let w = Section::inner(config, layer);
+            let part = Part { x, w, affine: &affine, normed: true, inner: config.width };
+            let pieces = vec![("store", store), ("activation", activation(config))];
+            self.product(&part, pieces, &[("pre", "pre"), ("post", "post")])?;
+        }
 
-        let (w, affine) = (name("ffn.w_out"), name("ffn.a_out"));
-        let part = Part { x: "post", w: &w, affine: &affine, normed: false, inner: config.ffn, columns: config.width };
-        let binds = [("residual", "mid"), ("y", "stream"), ("delta", "delta")];
-        self.product(&part, vec![("load", "load_rows"), ("store", "store_residual")], &binds)
+        let (w, affine) = (Section::whole(name("ffn.w_out"), config.width), name("ffn.a_out"));
+        let part = Part { x: "post", w, affine: &affine, normed: false, inner: config.ffn };
+        self.added(&part, "load_rows", "mid", "stream")
+    }
+
+    /// A product that is added to the stream, which goes from one buffer to another.
+    fn added(&mut self, part: &Part<'_>, load: &'static str, from: &str, to: &str) -> Result<()> {
+        let binds = [("residual", from), ("y", to)];
+        if self.is_chunk() {
+            let binds: Vec<_> = binds.into_iter().chain([("delta", "delta")]).collect();
+            return self.matmul(part, vec![("load", load), ("store", "store_residual")], &binds);
+        }
+        let store = vec![("store", "store_stream"), ("close", "store_stream")];
+        self.decode_product(part, false, store, &binds)
+    }
+
+    /// Positions whose queries are held.
+    fn held(&self) -> Option<usize> {
+        self.form.way.keep.then_some(self.form.room)
+    }
+
+    /// Whether it is a chunk of a prompt, which may have one row.
+    fn is_chunk(&self) -> bool {
+        self.plan.buffers.contains_key("normal")
     }
 
     /// A product with a matrix that lies in rows, for one row or for many.
     fn product(&mut self, part: &Part<'_>, pieces: Pieces, binds: &[(&str, &str)]) -> Result<()> {
-        if self.rows > 1 || self.plan.buffers.contains_key("normal") {
+        if self.is_chunk() {
             return self.matmul(part, pieces, binds);
         }
-        let pieces = pieces.into_iter().filter(|(slot, _)| *slot != "load").chain([("close", "close_none")]).collect();
-        self.decode_product(part, "rows", pieces, binds)
+        let pieces = pieces.into_iter().chain([("close", "close_none")]).collect();
+        self.decode_product(part, false, pieces, binds)
     }
 
     fn matmul(&mut self, part: &Part<'_>, mut pieces: Pieces, binds: &[(&str, &str)]) -> Result<()> {
@@ -267,25 +395,25 @@ impl Rows<'_> {
         }
         let product = Product {
             x,
-            w: part.w,
+            w: &part.w,
             b: part.affine,
             b_first: if part.normed { first_bias(config) } else { 0 },
             rows: self.rows,
             inner: part.inner,
-            columns: part.columns,
             heads: [config.heads, config.kv_heads],
             width: config.head_width,
             pairing: pairing(config),
             stride: self.form.room,
+            held: self.held(),
         };
         self.plan.matmul(&product, &pieces, &binds)
     }
 
-    /// A product for one row; `weight` says whether the matrix lies in rows or in columns.
+    /// A product for one row; the matrix lies in rows or in columns.
     fn decode_product(
         &mut self,
         part: &Part<'_>,
-        weight: &'static str,
+        in_columns: bool,
         mut pieces: Pieces,
         binds: &[(&str, &str)],
     ) -> Result<()> {
@@ -295,20 +423,25 @@ impl Rows<'_> {
             (true, Norm::Rms) => "input_rms",
             (true, Norm::Layer) => "input_layer",
         };
-        let [weight, share] = match weight {
-            "columns" => ["weight_columns", "share_columns"],
-            _ => ["weight_rows", "share_rows"],
-        };
+        let weight = if in_columns { "weight_columns" } else { "weight_rows" };
+        let share = self.form.way.lanes.share(in_columns);
         let format = self.form.format.piece();
         pieces.extend([("weight", weight), ("share", share), ("format", format), ("input", input)]);
-        let own = [("state", "state"), ("x", part.x), ("w", part.w), ("affine", part.affine)];
+        let own = [("state", "state"), ("x", part.x), ("w", &part.w.w), ("affine", part.affine)];
         let binds: Vec<_> = own.into_iter().chain(binds.iter().copied()).collect();
         let [step, gap] = pairing(config);
+        let columns = part.w.columns;
+        let both = pieces.contains(&("store", "store_both"));
+        let (split, second) = if both { (split(config), first_bias(config)) } else { (columns, 0) };
         let shape = vec![
             ("rows", 1.into()),
             ("inner", part.inner.into()),
-            ("columns", part.columns.into()),
-            ("b_first", if part.normed { first_bias(config) } else { 0 }.into()),
+            ("columns", columns.into()),
+            ("w_first", part.w.first.into()),
+            ("w_columns", part.w.of.into()),
+            ("split", split.into()),
+            ("second", second.into()),
+            ("b_first", if part.normed { second + first_bias(config) } else { 0 }.into()),
             ("epsilon", (config.norm_epsilon as f32).into()),
             ("heads", config.heads.into()),
             ("kv_heads", config.kv_heads.into()),
@@ -316,8 +449,10 @@ impl Rows<'_> {
             ("step", step.into()),
             ("gap", gap.into()),
             ("stride", self.form.room.into()),
+            ("q_stride", self.held().unwrap_or(1).into()),
+            ("q_held", usize::from(self.form.way.keep).into()),
         ];
-        let groups = [part.columns.div_ceil(tile()?), 1, 1];
+        let groups = [columns.div_ceil(self.form.way.lanes.tile()?), 1, 1];
         self.plan.step(Kernel::new("decode_product", &pieces), &binds, shape, groups)
     }
 
@@ -328,6 +463,7 @@ impl Rows<'_> {
             ("vocabulary", config.vocabulary.into()),
             ("width", config.width.into()),
             ("take_position", usize::from(learned).into()),
+            ("tile", self.form.way.lanes.tile()?.into()),
         ];
         let binds = [
             ("state", "state"),

@@ -3,6 +3,7 @@
 use super::{MODEL, device, small_models, stack, tokens, weights};
 use crate::model::{llama2c, nano_sort};
 use attnscope::engine::{Forward, Request};
+use attnscope::gpu::decode::plan::{Lanes, Way};
 use attnscope::gpu::decode::{Decode, Done, Drawn, MOST_BURST};
 use attnscope::gpu::weights::Format;
 use attnscope::gpu::{Device, GpuModel};
@@ -19,16 +20,22 @@ fn sampler(sampling: Sampling) -> Sampler {
 
 /// Logits of every position from `prompt` on, one token at a time, against those of one pass over the whole sequence.
 fn assert_cached(name: &str, gpu: &mut GpuModel, stack: &Stack, sequence: &[u32], prompt: usize) {
-    let vocabulary = gpu.config().vocabulary;
     let request = Request { tokens: sequence, stack, seed: 5, wants: Selection::default() };
-    let whole = block_on(gpu.forward(request)).expect("it runs").logits;
-    let mut decode = block_on(gpu.decode(stack.clone(), 5)).expect("it fits");
+    let whole = block_on(gpu.forward(request)).expect("it runs").logits.data;
+    // A device takes the lanes that suit it; both sums must be right on each.
+    for lanes in [Lanes::Shared, Lanes::Alone] {
+        let decode = block_on(gpu.decode_with(stack.clone(), 5, Way { lanes, keep: false })).expect("it fits");
+        assert_follows(&format!("{name}, lanes {lanes:?}"), decode, gpu.config().vocabulary, &whole, sequence, prompt);
+    }
+}
+
+fn assert_follows(name: &str, mut decode: Decode, vocabulary: usize, whole: &[f32], sequence: &[u32], prompt: usize) {
     block_on(decode.read(sequence, prompt, &sampler(Sampling::default()))).expect("it reads");
     for position in prompt - 1..sequence.len() - 1 {
         let drawn = block_on(decode.burst(1)).expect("it runs");
         assert_eq!(drawn, Drawn { tokens: vec![sequence[position + 1]], done: None }, "{name}");
         let logits = block_on(decode.logits()).expect("it reads");
-        let excess = MODEL.excess(&logits, &whole.data[position * vocabulary..(position + 1) * vocabulary]);
+        let excess = MODEL.excess(&logits, &whole[position * vocabulary..(position + 1) * vocabulary]);
         assert!(excess <= 1.0, "{name}: logits at {position} deviate by {excess} times the tolerance");
     }
 }
@@ -70,6 +77,48 @@ fn every_mechanism_decodes_as_it_passes() {
         &tokens(&config, 40),
         9,
     );
+}
+
+/// Keeping queries moves them and computes nothing else: every logit keeps its bits in bursts of any size, and the maps are
+/// those of a whole pass.
+#[test]
+fn maps_of_what_was_written_cost_no_bit() {
+    let device = device();
+    for (name, config) in small_models() {
+        let mut gpu = block_on(GpuModel::new(device.clone(), &config, &weights(&config))).expect("it fits");
+        for stack in [stack(&[]), stack(&["alibi", "streaming_window", "attention_sink_operators"])] {
+            let prompt = tokens(&config, 9);
+            let written = |keep: bool, bursts: &[usize]| {
+                let mut decode =
+                    block_on(gpu.decode_with(stack.clone(), 5, Way { lanes: Lanes::Alone, keep })).expect("it fits");
+                block_on(decode.read(&prompt, 9, &sampler(Sampling::default()))).expect("it reads");
+                let mut all = prompt.clone();
+                for burst in bursts {
+                    all.extend(block_on(decode.burst(*burst)).expect("it runs").tokens);
+                }
+                let logits = block_on(decode.logits()).expect("it reads");
+                (decode, all, logits.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            };
+            let (lean, sequence, logits) = written(false, &[1, 4, 3]);
+            let (kept, same, bits) = written(true, &[8]);
+            assert_eq!((&same, bits), (&sequence, logits), "{name}");
+            assert_eq!(block_on(lean.maps(0, 0, 0)).expect_err("it has none").code(), "internal");
+            assert_eq!(block_on(kept.maps(config.layers, 0, 0)).expect_err("there is none").code(), "unknown");
+            // The token drawn last was not fed.
+            let fed = sequence.len() - 1;
+            assert_eq!(block_on(kept.maps(0, 0, fed)).expect("it is empty").pattern.shape, [0, fed]);
+            let request = Request { tokens: &sequence[..fed], stack: &stack, seed: 5, wants: Selection::default() };
+            for (layer, head, first) in [(0, 0, 0), (config.layers - 1, config.heads - 1, 11)] {
+                let whole = block_on(gpu.head_maps(&request, layer, head)).expect("it runs");
+                let maps = block_on(kept.maps(layer, head, first)).expect("it runs");
+                assert_eq!(maps.pattern.shape, [fed - first, fed]);
+                for (came, expected) in [(&maps.scores, &whole.scores), (&maps.pattern, &whole.pattern)] {
+                    let excess = MODEL.excess(&came.data, &expected.data[first * fed..]);
+                    assert!(excess <= 1.0, "{name}, L{layer}H{head}: maps deviate by {excess} times the tolerance");
+                }
+            }
+        }
+    }
 }
 
 /// A continuation by the processor, and why it ended.
@@ -197,12 +246,13 @@ fn a_cache_that_does_not_fit_is_refused_with_both_sizes() {
 }
 
 #[test]
-fn one_token_is_five_dispatches_per_layer_and_two() {
+fn one_token_is_five_dispatches_per_layer_and_two_or_four_where_blocks_are_parallel() {
     let device = device();
     for (name, config) in small_models() {
         let gpu = block_on(GpuModel::new(device.clone(), &config, &weights(&config))).expect("it fits");
         let decode = block_on(gpu.decode(stack(&[]), 0)).expect("it fits");
-        assert_eq!(decode.dispatches(), 5 * config.layers + 2, "{name}");
+        let per_layer = if config.parallel { 4 } else { 5 };
+        assert_eq!(decode.dispatches(), per_layer * config.layers + 2, "{name}");
     }
 }
 

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `attnscope-cpu` | what a continuation runs on the processor: plain arrays, keys and values in place |
 //! | `attnscope-gpu` | the WGSL engine on the first adapter of Vulkan, Metal or DirectX |
+//! | `attnscope-gpu-maps` | the same with queries kept, and the maps of one head brought back behind every burst |
 //! | `burn-flex` | the definition in burn tensors, on burn's processor backend |
 //! | `burn-wgpu` | the same on burn's GPU backend; only with the feature `burn-gpu` |
 
 mod talk;
 mod tensors;
 
+use attnscope::gpu::decode::plan::Way;
 use attnscope::gpu::{Decode, Device, GpuModel};
 use attnscope::mechanism::Stack;
 use attnscope::model::sample::{Sampler, Sampling};
@@ -23,7 +25,7 @@ use tensors::Burn;
 /// Tokens that the GPU draws per readback.
 const BURST: usize = 16;
 
-const USAGE: &str = "usage: bench-attnscope attnscope-cpu|attnscope-gpu|burn-flex|burn-wgpu FOLDER";
+const USAGE: &str = "usage: bench-attnscope attnscope-cpu|attnscope-gpu|attnscope-gpu-maps|burn-flex|burn-wgpu FOLDER";
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -31,7 +33,8 @@ fn main() -> Result<()> {
     let loaded = load("model", &Files::read(Path::new(&folder))?)?;
     match program.as_str() {
         "attnscope-cpu" => talk::serve(&mut Cpu::new(&loaded)?),
-        "attnscope-gpu" => talk::serve(&mut Gpu::new(&loaded)?),
+        "attnscope-gpu" => talk::serve(&mut Gpu::new(&loaded, false)?),
+        "attnscope-gpu-maps" => talk::serve(&mut Gpu::new(&loaded, true)?),
         "burn-flex" => talk::serve(&mut Burn::new(&loaded, burn::tensor::Device::flex(), "flex")?),
         #[cfg(feature = "burn-gpu")]
         "burn-wgpu" => {
@@ -92,14 +95,18 @@ impl Program for Cpu {
 struct Gpu {
     model: GpuModel,
     greedy: Sampler,
+    /// Whether somebody looks at the maps of a head while tokens come.
+    maps: bool,
     decode: Option<Decode>,
+    /// Tokens that were fed.
+    fed: usize,
 }
 
 impl Gpu {
-    fn new(loaded: &Loaded) -> Result<Self> {
+    fn new(loaded: &Loaded, maps: bool) -> Result<Self> {
         let device = Rc::new(block_on(Device::open())?);
         let model = block_on(GpuModel::new(device, &loaded.config, &loaded.weights))?;
-        Ok(Self { model, greedy: Sampler::new(Sampling::default())?, decode: None })
+        Ok(Self { model, greedy: Sampler::new(Sampling::default())?, maps, decode: None, fed: 0 })
     }
 }
 
@@ -119,9 +126,11 @@ impl Program for Gpu {
 
     fn read(&mut self, prompt: &[u32]) -> Result<u32> {
         // Made anew for each prompt, as the engine does.
-        let mut decode = block_on(self.model.decode(plain()?, 0))?;
+        let way = Way { keep: self.maps, ..self.model.way() };
+        let mut decode = block_on(self.model.decode_with(plain()?, 0, way))?;
         block_on(decode.read(prompt, prompt.len(), &self.greedy))?;
         let drawn = block_on(decode.burst(1))?;
+        self.fed = prompt.len();
         self.decode = Some(decode);
         Ok(*drawn.tokens.first().ok_or("no token was drawn")?)
     }
@@ -131,6 +140,11 @@ impl Program for Gpu {
         let mut tokens = Vec::new();
         while tokens.len() < count {
             let drawn = block_on(decode.burst(BURST.min(count - tokens.len())))?;
+            if self.maps {
+                // The rows of the tokens fed meanwhile.
+                block_on(decode.maps(0, 0, self.fed))?;
+            }
+            self.fed += drawn.tokens.len();
             tokens.extend(drawn.tokens);
             if drawn.done.is_some() {
                 break;
