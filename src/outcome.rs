@@ -373,12 +373,32 @@ pub struct Quote {
     pub price: Price,
     /// Mean loss in nats per token; `None` beyond the context that the model was trained for.
     pub loss: Option<f32>,
+    /// Loss of plain attention over the same tokens, where the variant foresees some and is judged by fewer than all.
+    #[serde(default)]
+    pub plain_loss: Option<f32>,
     /// Tokens drawn per second, one at a time; `None` when nothing was drawn.
     pub tokens_per_second: Option<f32>,
+    /// Whether the GPU drew them. Some variants are drawn by the processor, though their passes run on the GPU.
+    #[serde(default)]
+    pub drawn_on_gpu: bool,
     /// Bytes that drawing one token has to read at least: every weight once, and the cache.
     pub bytes_per_token: usize,
     /// Operations of the whole pass: the matrices for every token, and the pairs whose score is computed.
     pub pass_flops: usize,
+}
+
+impl Quote {
+    /// Loss beyond that of plain attention over the same tokens; `softmax` is its quote of the same run.
+    pub fn loss_beyond(&self, softmax: &Quote) -> Option<f32> {
+        Some(self.loss? - self.plain_loss.or(softmax.loss)?)
+    }
+
+    /// How many times as many tokens are drawn per second as under `softmax`; `None` where two engines drew, whose speeds
+    /// say nothing about the mechanism.
+    pub fn speed_beside(&self, softmax: &Quote) -> Option<f32> {
+        let ratio = self.tokens_per_second? / softmax.tokens_per_second?;
+        (self.drawn_on_gpu == softmax.drawn_on_gpu).then_some(ratio)
+    }
 }
 
 /// How well the questions of some items were answered.

@@ -12,21 +12,20 @@ use crate::train::circuits::{Circuits, Task};
 const SEED: u64 = 0;
 
 impl Engine {
-    /// Mean loss of each text in nats per token, positions left out that see what they predict.
+    /// Losses of the tokens of each text in nats, and how many first ones are foreseen: their queries see what they predict,
+    /// so that they say nothing, and a comparison leaves them out on both sides.
     ///
     /// # Errors
     /// Those of the stack and of the passes.
-    pub async fn losses(&mut self, stack: &[Chip], texts: &[Vec<u32>]) -> Result<Vec<f32>> {
+    pub async fn losses(&mut self, stack: &[Chip], texts: &[Vec<u32>]) -> Result<(Vec<Vec<f32>>, usize)> {
         let stack = self.measured(Stack::new("a", stack)?, SEED).await?;
-        let mut means = Vec::new();
+        let mut losses = Vec::new();
         for tokens in texts {
             let request = Request { tokens, stack: &stack, seed: SEED, wants: Selection::default() };
             let logits = self.forward(request).await?.logits;
-            let losses = measure::token_losses(&measure::log_probabilities(&logits), tokens);
-            let foreseen = stack.reach().saturating_sub(1).min(losses.len());
-            means.push(measure::mean(losses.get(foreseen..).unwrap_or(&[])).unwrap_or(f32::NAN));
+            losses.push(measure::token_losses(&measure::log_probabilities(&logits), tokens));
         }
-        Ok(means)
+        Ok((losses, stack.reach().saturating_sub(1)))
     }
 
     /// How many needles are found: passages with a sentence that is asked for at the end, none of which was trained on. The

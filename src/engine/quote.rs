@@ -9,7 +9,7 @@ use super::price::{state, weights};
 use super::share::share;
 use super::{Choice, Engine, Forward, Request, measure};
 use crate::experiment::Chip;
-use crate::hook::Selection;
+use crate::hook::{Array, Selection};
 use crate::mechanism::Stack;
 use crate::model::Loaded;
 use crate::model::config::Positions;
@@ -41,7 +41,7 @@ impl Engine {
         let mut long = self.stretched(tokens).await?;
         let quote = long.quoted(stack, &ids, drawn).await;
         self.long = Some(long);
-        quote.map(|quote| Quote { loss: None, ..quote })
+        quote.map(|quote| Quote { loss: None, plain_loss: None, ..quote })
     }
 
     async fn quoted(&mut self, stack: Stack, tokens: &[u32], drawn: usize) -> Result<Quote> {
@@ -58,10 +58,19 @@ impl Engine {
             let problem = "its numbers grew beyond what f32 holds".into();
             return Err(Error::Stack { pane: "a".into(), problem });
         }
-        let losses = measure::token_losses(&measure::log_probabilities(&pass.logits), tokens);
-        let foreseen = stack.reach().saturating_sub(1).min(losses.len());
-        let loss = measure::mean(losses.get(foreseen..).unwrap_or(&[]));
+        let foreseen = stack.reach().saturating_sub(1);
+        let judged = |logits: &Array| {
+            let losses = measure::token_losses(&measure::log_probabilities(logits), tokens);
+            measure::mean(losses.get(foreseen..).unwrap_or(&[]))
+        };
+        let loss = judged(&pass.logits);
         drop(pass);
+        let mut plain_loss = None;
+        if foreseen > 0 {
+            let plain = Stack::new("a", &[])?;
+            let request = Request { tokens, stack: &plain, seed: SEED, wants: Selection::default() };
+            plain_loss = judged(&self.runner.forward(request).await?.logits);
+        }
 
         let mut price = super::price(&self.config, &stack, SEED, tokens.len());
         price.millis = millis;
@@ -77,12 +86,13 @@ impl Engine {
             let pairs = (c.layers * c.heads * causal) as f32 * shared;
             2 * products * tokens.len() + 4 * c.head_width * pairs as usize
         };
-        let tokens_per_second = self.pace(stack, tokens, drawn).await?;
-        Ok(Quote { tokens: tokens.len(), price, loss, tokens_per_second, bytes_per_token, pass_flops })
+        let (tokens_per_second, drawn_on_gpu) = self.pace(stack, tokens, drawn).await?;
+        let tokens = tokens.len();
+        Ok(Quote { tokens, price, loss, plain_loss, tokens_per_second, drawn_on_gpu, bytes_per_token, pass_flops })
     }
 
-    /// Tokens drawn per second behind the others; `None` when nothing was drawn.
-    async fn pace(&mut self, stack: Stack, tokens: &[u32], drawn: usize) -> Result<Option<f32>> {
+    /// Tokens drawn per second behind the others, `None` when nothing was drawn, and whether the GPU drew the last of them.
+    async fn pace(&mut self, stack: Stack, tokens: &[u32], drawn: usize) -> Result<(Option<f32>, bool)> {
         let begin = tokens.get(..tokens.len().saturating_sub(drawn).max(1)).unwrap_or(tokens);
         let mut generation = self.generate(stack, begin, Sampling::default(), SEED).await?;
         let mut millis = 0.0;
@@ -91,7 +101,7 @@ impl Engine {
             millis += self.burst(&mut generation, left).await?.millis;
         }
         let count = generation.drawn().len();
-        Ok((count > 0).then(|| 1e3 * count as f32 / millis))
+        Ok(((count > 0).then(|| 1e3 * count as f32 / millis), generation.on_gpu()))
     }
 
     /// The same weights with room for this many tokens.

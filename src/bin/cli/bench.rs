@@ -79,14 +79,24 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
 }
 
 fn print(answer: &Answer) -> Result<()> {
-    let head =
-        ["variant", "tokens", "Δ loss", "needles", "scores", "KV bytes", "FLOP/token", "pass ms", "× softmax", "tok/s"];
+    let head = [
+        "variant",
+        "tokens",
+        "Δ loss",
+        "needles",
+        "scores",
+        "KV bytes",
+        "FLOP/token",
+        "pass ms",
+        "× softmax",
+        "tok/s",
+        "drawn by",
+    ];
     let mut rows = vec![head.map(String::from).to_vec()];
     for variant in &answer.variants {
         for (index, quote) in variant.quotes.iter().enumerate() {
             let plain = answer.variants.first().and_then(|first| first.quotes.get(index));
-            let delta =
-                quote.loss.zip(plain.and_then(|plain| plain.loss)).map(|(own, plain)| format!("{:+.3}", own - plain));
+            let delta = plain.and_then(|plain| quote.loss_beyond(plain)).map(|beyond| format!("{beyond:+.3}"));
             let dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
             rows.push(vec![
                 variant.stack.clone(),
@@ -99,6 +109,7 @@ fn print(answer: &Answer) -> Result<()> {
                 format!("{:.1}", quote.price.millis),
                 dash(plain.map(|plain| format!("{:.2}", quote.price.millis / plain.price.millis))),
                 dash(quote.tokens_per_second.map(|rate| format!("{rate:.0}"))),
+                dash(quote.tokens_per_second.map(|_| if quote.drawn_on_gpu { "GPU" } else { "processor" }.into())),
             ]);
         }
     }

@@ -45,7 +45,7 @@ struct Score {
     stack: String,
     /// Nats per token, the mean over windows.
     loss: f64,
-    /// Difference to softmax on the same windows, and half of its 95 % interval over windows.
+    /// Difference to softmax on the same tokens of the same windows, and half of its 95 % interval over windows.
     delta: f64,
     plus_minus: f64,
 }
@@ -58,13 +58,19 @@ pub fn command(args: &Args, json: bool) -> Result<()> {
     let mut plain = Vec::new();
     let mut scores = Vec::new();
     for (stack, chips) in variants {
-        let losses = pollster::block_on(engine.losses(&chips, &windows))?;
+        let (losses, foreseen) = pollster::block_on(engine.losses(&chips, &windows))?;
         if plain.is_empty() {
             plain.clone_from(&losses);
         }
-        let differences: Vec<f64> = losses.iter().zip(&plain).map(|(own, plain)| f64::from(own - plain)).collect();
+        // The same tokens of every window, those left out whose queries have seen them.
+        let mean = |losses: &Vec<f32>| {
+            let judged = losses.get(foreseen..).unwrap_or(&[]);
+            judged.iter().map(|loss| f64::from(*loss)).sum::<f64>() / judged.len() as f64
+        };
+        let own: Vec<f64> = losses.iter().map(mean).collect();
+        let differences: Vec<f64> = own.iter().zip(&plain).map(|(own, plain)| own - mean(plain)).collect();
         let (delta, plus_minus) = interval(&differences);
-        let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64;
+        let loss = own.iter().sum::<f64>() / own.len() as f64;
         scores.push(Score { stack, loss, delta, plus_minus });
     }
     let predicted = windows.iter().map(|window| window.len() - 1).sum();

@@ -24,7 +24,7 @@ impl Price {
             Price::Kv => "KV cache, kB",
             Price::Flops => "MFLOP per token",
             Price::Pass => "measured pass, × softmax",
-            Price::Decode => "measured time per drawn token, × softmax",
+            Price::Decode => "measured time per drawn token, × softmax on the same engine",
         }
     }
 
@@ -35,7 +35,7 @@ impl Price {
             Price::Kv => quote.price.kv_bytes as f64 / 1e3,
             Price::Flops => quote.price.flops_per_token as f64 / 1e6,
             Price::Pass => f64::from(quote.price.millis / softmax.price.millis),
-            Price::Decode => f64::from(softmax.tokens_per_second? / quote.tokens_per_second?),
+            Price::Decode => 1.0 / f64::from(quote.speed_beside(softmax)?),
         })
     }
 }
@@ -67,7 +67,7 @@ impl Quality {
     /// The quality of a row at a length; `softmax` is the row of plain attention.
     pub fn of(self, row: &Row, softmax: &Row, at: usize) -> Option<f64> {
         Some(match self {
-            Quality::Loss => f64::from(row.loss(at)? - softmax.loss(at)?),
+            Quality::Loss => row.loss_beyond(softmax, at)?.into(),
             Quality::Needles => 100.0 * row.needles.as_ref()?.accuracy,
         })
     }

@@ -33,9 +33,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// The loss at the longest length that the model was trained for, as far as it was measured.
-    pub fn loss(&self, at: usize) -> Option<f32> {
-        self.quotes.get(..=at)?.iter().rev().flatten().find_map(|quote| quote.loss)
+    /// The loss beyond that of `softmax` at the longest length that the model was trained for, as far as it was measured.
+    pub fn loss_beyond(&self, softmax: &Row, at: usize) -> Option<f32> {
+        let mut pairs = self.quotes.iter().zip(&softmax.quotes).take(at + 1).rev();
+        pairs.find_map(|(own, softmax)| own.as_ref()?.loss_beyond(softmax.as_ref()?))
     }
 }
 

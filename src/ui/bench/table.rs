@@ -43,7 +43,7 @@ fn cells(bench: Bench, row: &Row, first: Option<&Row>) -> Vec<(String, Option<St
         reached.zip(most).map_or_else(|| "–".into(), |(reached, most)| format!("{:.1} %", 100.0 * reached / most))
     };
     let or_dash = |text: Option<String>| (text.unwrap_or_else(|| "–".into()), None);
-    let delta = row.loss(at).zip(first.and_then(|row| row.loss(at))).map(|(own, plain)| format!("{:+.3}", own - plain));
+    let delta = first.and_then(|first| row.loss_beyond(first, at)).map(|beyond| format!("{beyond:+.3}"));
     let rate = quote.tokens_per_second.map(f64::from);
     let read = rate.map(|rate| quote.bytes_per_token as f64 * rate);
     let multiplied = quote.pass_flops as f64 * 1e3 / f64::from(quote.price.millis);
@@ -64,10 +64,20 @@ fn cells(bench: Bench, row: &Row, first: Option<&Row>) -> Vec<(String, Option<St
         (share(Some(multiplied), |ceilings| ceilings.flops_per_second), None),
         (
             rate.map_or_else(|| "–".into(), |rate| format::fixed(rate as f32, 0)),
-            rate.and_then(|rate| ratio(rate, plain(|quote| quote.tokens_per_second.map_or(0.0, f64::from)))),
+            softmax.and_then(|plain| pace(quote, plain)),
         ),
         (share(read, |ceilings| ceilings.bytes_per_second), None),
     ]
+}
+
+/// Speed of drawing beside that of softmax, or who drew where it was another.
+fn pace(quote: &Quote, softmax: &Quote) -> Option<String> {
+    quote.tokens_per_second.zip(softmax.tokens_per_second)?;
+    Some(match quote.speed_beside(softmax) {
+        Some(ratio) => format!("{} ×", format::fixed(ratio, 2)),
+        None if softmax.drawn_on_gpu => "by the processor".into(),
+        None => "by the GPU".into(),
+    })
 }
 
 /// The share of needles found, its 95 % interval under it.
@@ -94,8 +104,10 @@ pub fn Table(bench: Bench) -> impl IntoView {
                     <tr
                         data-test="bench-row" data-mechanism=row.entry.id.clone()
                         data-loss=text(quote.and_then(|quote| quote.loss))
+                        data-beyond=text(rows.first().and_then(|first| row.loss_beyond(first, at)))
                         data-share=text(quote.and_then(|quote| quote.price.score_share))
                         data-millis=text(quote.map(|quote| quote.price.millis))
+                        data-drawn-on-gpu=quote.map(|quote| quote.drawn_on_gpu.to_string())
                         data-needles=row.needles.as_ref().map(|found| found.accuracy.to_string())
                         data-trouble=row.trouble.clone()
                     >

@@ -35,6 +35,28 @@ fn every_quote_counts_the_pairs_that_the_arrays_show() {
     }
 }
 
+/// A variant that foresees tokens is compared over those it does not, and speeds of two engines are not compared at all.
+#[test]
+fn quotes_are_compared_over_the_same_tokens_and_the_same_engine() {
+    let mut engine = engine();
+    let prefix = [Chip::new("prefix_lm").with("prefix", 6.0)];
+    let outcome = run(&mut engine, &experiment(LETTERS, &[&[], &prefix])).unwrap();
+    let tokens = outcome.tokens.len();
+    let softmax = block_on(engine.quote(&[], LETTERS, tokens, 2)).unwrap();
+    let quote = block_on(engine.quote(&prefix, LETTERS, tokens, 2)).unwrap();
+    let beyond = outcome.panes[1].versus_a.as_ref().unwrap().delta_loss.unwrap();
+    assert!((quote.loss_beyond(&softmax).unwrap() - beyond).abs() < 1e-5);
+    assert!((quote.loss.unwrap() - softmax.loss.unwrap() - beyond).abs() > 1e-3, "the first tokens matter here");
+    assert!(!softmax.drawn_on_gpu && softmax.speed_beside(&softmax) == Some(1.0));
+
+    let files = model().2;
+    let mut gpu = block_on(Engine::new(load("tiny", &files).unwrap(), Choice::Gpu)).unwrap();
+    let mut quoted = |chips: &[Chip]| block_on(gpu.quote(chips, LETTERS, 40, 2)).unwrap();
+    let (plain, window, prefix) = (quoted(&[]), quoted(&[window(0, 8)]), quoted(&prefix));
+    assert!(plain.drawn_on_gpu && window.speed_beside(&plain).is_some());
+    assert!(!prefix.drawn_on_gpu && prefix.tokens_per_second.is_some() && prefix.speed_beside(&plain).is_none());
+}
+
 #[test]
 fn beyond_the_context_time_is_real_and_the_loss_is_left_out() {
     let mut engine = engine();
