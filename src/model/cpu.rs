@@ -242,7 +242,23 @@ pub struct Decoder<'a> {
     seen: Seen,
 }
 
+impl Seen {
+    /// Bytes that are held of keys and values, and bytes that mechanisms hold beside them, under a stack that does something.
+    /// Plain attention, which keeps everything, has a cache of its own with room for more tokens, and is not counted.
+    pub fn bytes(&self) -> Option<[usize; 2]> {
+        match self.kept.as_ref()? {
+            Kept::Stacked(cache) => Some([4 * cache.numbers(), 4 * cache.remembered()]),
+            Kept::Plain(_) => None,
+        }
+    }
+}
+
 impl Decoder<'_> {
+    /// See [`Seen::bytes`].
+    pub fn bytes(&self) -> Option<[usize; 2]> {
+        self.seen.bytes()
+    }
+
     /// Logits `[V]` after the last of `tokens`, a whole sequence; see [`CpuModel::decode`].
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! | [`attention`], `rotary` | one attention step under a stack of mechanisms; rotary positions |
 //! | [`step`] | the attention step alone, host arrays in and out |
 //! | `run`, `cpu`, `decode` | who watches a pass; the model as an engine; keys and values of a growing sequence |
+//! | `needs` | which keys and values no later query needs, so that a decode drops them |
 //! | `lean` | the same without tensors, for continuations on the processor |
 //! | [`sample`] | from logits to the next token |
 
@@ -18,6 +19,7 @@ mod cpu;
 mod decode;
 mod lean;
 pub mod load;
+mod needs;
 pub(crate) mod rotary;
 mod run;
 pub mod sample;

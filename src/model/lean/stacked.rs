@@ -5,6 +5,7 @@ use super::attention::Heads;
 use crate::mechanism::Grid;
 use crate::model::config::{Config, Positions};
 use crate::model::decode::{KeyValues, Past};
+use crate::model::needs::Needs;
 use crate::model::rotary::Rotation;
 use crate::model::run::{Run, host};
 use crate::model::text::{attend_heads, join_heads, split_heads};
@@ -62,6 +63,9 @@ impl Attend for Stacked<'_, '_> {
         };
         let past = Past { memories: &mut self.cache.memories, keys: Some(&mut self.cache.layers) };
         let mixed = attend_heads(self.config, projected, &grid, self.rotation.as_ref(), self.run, past);
+        let needs =
+            || Needs::new(self.run.stack, &grid, &self.run.inputs(layer, self.config), self.config.context, width);
+        self.cache.layers.drop_unneeded(layer, heads, needs);
         let mixed = host(join_heads(mixed).into_data()).data; // [1,Q,H·D]
         if mixed.len() != z.len() {
             return Err(Error::Internal(format!("attention gave {} values instead of {}", mixed.len(), z.len())));
