@@ -1,10 +1,12 @@
 //! Layer `papers`: the checks (a), (b), … of each paper's specification that are more than a law, one file per kind.
 
+mod caches;
 mod duo;
 mod hyper;
 mod latents;
 mod masks;
 mod mixers;
+mod needles;
 mod patterns;
 mod quality;
 mod rows;
@@ -12,4 +14,6 @@ mod selected;
 mod selectors;
 mod shipped;
 mod stages;
+mod synthetic;
+mod times;
 mod valid;

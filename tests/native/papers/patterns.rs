@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 mod calibration;
 mod echo;
+pub mod planted;
 
 /// One head of n tokens.
 fn grid(n: usize) -> Grid {

@@ -9,6 +9,7 @@ use attnscope::engine::{Choice, Engine, Forward, Request};
 use attnscope::experiment::{Experiment, link};
 use attnscope::hook::{Selection, Site};
 use attnscope::mechanism::Stack;
+use attnscope::papers;
 use pollster::block_on;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +45,15 @@ const VARIANTS: &[&str] = &[
     "routing_attention(routing:0)",
 ];
 
+/// Those of the card of paper 62, over the text that the card opens with.
+const CARD: &[&str] = &[
+    "softmax",
+    "tidal_decode",
+    "tidal_decode(reselect:false)",
+    "tidal_decode(lists:every_layer)",
+    "tidal_decode(lists:window)",
+];
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Measured {
     /// How to measure anew.
@@ -51,6 +61,9 @@ struct Measured {
     model: String,
     /// Nats per token.
     loss: BTreeMap<String, f32>,
+    /// Tokens of the text of the card of paper 62, and its loss.
+    card_tokens: usize,
+    card_loss: BTreeMap<String, f32>,
     /// Share of the best keys of the row's layer that the column's layer has too, `[L][L]`.
     overlap: Vec<Vec<f32>>,
     /// The same of keys drawn at random.
@@ -62,10 +75,23 @@ fn text() -> String {
     story.replace("\n\n", " ").chars().take(LETTERS).collect()
 }
 
-fn loss(engine: &mut Engine, stack: &str) -> f32 {
-    let panes = link::read(&format!("a={stack}")).unwrap().experiment.panes;
-    let experiment = Experiment { model: MODEL.into(), prompt: text(), panes, ..Experiment::default() };
-    block_on(engine.run(&experiment, async || false)).unwrap().panes[0].loss.unwrap()
+/// Loss of every stack over a text, and how many tokens it has.
+fn losses(engine: &mut Engine, stacks: &[&str], text: &str) -> (BTreeMap<String, f32>, usize) {
+    let mut tokens = 0;
+    let mut loss = |stack: &&str| {
+        let panes = link::read(&format!("a={stack}")).unwrap().experiment.panes;
+        let experiment = Experiment { model: MODEL.into(), prompt: text.into(), panes, ..Experiment::default() };
+        let outcome = block_on(engine.run(&experiment, async || false)).unwrap();
+        tokens = outcome.tokens.len();
+        (stack.to_string(), outcome.panes[0].loss.unwrap())
+    };
+    (stacks.iter().map(&mut loss).collect(), tokens)
+}
+
+/// What the card of a paper reads.
+fn text_of_card(number: u32) -> String {
+    let paper = papers::all().unwrap().into_iter().find(|paper| paper.number == number).unwrap();
+    paper.show.unwrap().experiment().unwrap().prompt
 }
 
 /// Overlap of the best keys of all layers under softmax, over rows that see at least four times as many, and by chance.
@@ -94,17 +120,21 @@ fn overlap(engine: &mut Engine) -> (Vec<Vec<f32>>, f32) {
 #[test]
 fn losses_and_lists_are_as_measured_and_have_the_sign_the_pages_say() {
     let mut engine = block_on(Engine::open(MODEL, Choice::Cpu)).unwrap();
-    let losses = VARIANTS.iter().map(|stack| (stack.to_string(), loss(&mut engine, stack))).collect();
+    let (loss, _) = losses(&mut engine, VARIANTS, &text());
+    let (card_loss, card_tokens) = losses(&mut engine, CARD, &text_of_card(62));
     let (overlap, chance) = overlap(&mut engine);
-    let came = Measured { command: COMMAND.into(), model: MODEL.into(), loss: losses, overlap, chance };
+    let (command, model) = (COMMAND.into(), MODEL.into());
+    let came = Measured { command, model, loss, card_tokens, card_loss, overlap, chance };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     if std::env::var_os("ATTNSCOPE_BLESS").is_some() {
         std::fs::write(&file, serde_json::to_string_pretty(&came).unwrap() + "\n").unwrap();
     }
     let stored: Measured = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert!(stored.loss.keys().eq(came.loss.keys()), "{FILE} is stale; {COMMAND} writes it anew");
-    for (stack, loss) in &came.loss {
-        assert!((loss - stored.loss[stack]).abs() < 5e-3, "{stack}: {loss} was {}", stored.loss[stack]);
+    for (stored, came) in [(&stored.loss, &came.loss), (&stored.card_loss, &came.card_loss)] {
+        assert!(stored.keys().eq(came.keys()), "{FILE} is stale; {COMMAND} writes it anew");
+        for (stack, loss) in came {
+            assert!((loss - stored[stack]).abs() < 5e-3, "{stack}: {loss} was {}", stored[stack]);
+        }
     }
     let of = |stack: &str| came.loss[stack];
     let dense = of("softmax");
@@ -123,6 +153,12 @@ fn losses_and_lists_are_as_measured_and_have_the_sign_the_pages_say() {
     // A list that each layer makes for itself is all that is needed.
     let own = of("tidal_decode(budget:32,lists:every_layer)");
     assert!(own - dense < 0.03 && of("tidal_decode(budget:32)") > own + 0.05);
+    // The card: over its text, first and recent keys cost several times as much as the lists, which cost more than the best.
+    let more = |stack: &str| came.card_loss[stack] - came.card_loss["softmax"];
+    assert!(more("tidal_decode(lists:window)") > 2.0 * more("tidal_decode"));
+    assert!(more("tidal_decode") > more("tidal_decode(lists:every_layer)"));
+    // Over the longer text with twice as many keys they do not.
+    assert!(of("tidal_decode(budget:32,lists:window)") < of("tidal_decode(budget:32)"));
     // Paper 51: without training, clusters are worse than blocks of recent tokens.
     assert!(of("routing_attention") > of("routing_attention(clustering:blocks)"));
     assert!(of("routing_attention(routing:0)") < of("routing_attention(clustering:blocks)"));

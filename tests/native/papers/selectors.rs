@@ -1,10 +1,11 @@
 //! Papers 62, 58 and 51: what choosing keys must do beyond the laws.
 
 use super::super::model::{lively, some_tokens};
+use super::synthetic::Numbers;
 use attnscope::engine::{Forward, Request};
 use attnscope::experiment::{Chip, link};
 use attnscope::gpu::{Device, GpuModel, parity::check_stack};
-use attnscope::hook::{ActivationCache, Array, Selection, Site};
+use attnscope::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
 use attnscope::mechanism::{MASKED, Stack, Tolerance};
 use attnscope::model::attention::{default_inputs, normal};
 use attnscope::model::step::{Given, apply};
@@ -58,6 +59,11 @@ fn lists_persist_between_layers() {
             "tidal_decode(budget:5,places:given,select_layer:0,reselect_layer:3)",
             [None, Some(0), Some(0), None, Some(3)],
         ),
+        // s = 0 and c = none: the list of layer 0 everywhere.
+        (
+            "tidal_decode(budget:5,places:given,select_layer:0,reselect:false)",
+            [None, Some(0), Some(0), Some(0), Some(0)],
+        ),
         ("tidal_decode(budget:5,places:given,select_layer:62)", [None; LAYERS]),
     ] {
         let (_, seen) = run(text, N);
@@ -78,6 +84,106 @@ fn lists_persist_between_layers() {
                 assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             }
         }
+    }
+}
+
+/// Check (a): a list by scores is the list by the weights that softmax makes of them.
+#[test]
+fn scores_rank_like_weights() {
+    const N: usize = 24;
+    let (_, seen) = run("softmax", N);
+    for layer in 0..LAYERS {
+        let (scores, pattern) = (seen.get(layer, Site::Scores).unwrap(), seen.get(layer, Site::Pattern).unwrap());
+        for ((query, scores), (_, weights)) in rows(scores, N).zip(rows(pattern, N)) {
+            let causal: Vec<f32> =
+                (0..N).map(|key| if key <= query { weights[key].ln().max(-80.0) } else { MASKED }).collect();
+            let sorted = |mut keys: Vec<usize>| {
+                keys.sort_unstable();
+                keys
+            };
+            assert_eq!(sorted(top(scores, 5)), sorted(top(&causal, 5)), "layer {layer}, query {query}");
+        }
+    }
+}
+
+/// Check (b): a value outside the list moves nothing in a sparse layer, one inside it does, and in a layer that chooses any
+/// does.
+#[test]
+fn values_outside_the_list_do_not_count() {
+    const N: usize = 24;
+    let (config, stack) = (config(), stack("tidal_decode(budget:5)"));
+    let model = CpuModel::new(&config, &lively(&config, 6)).unwrap();
+    let tokens = some_tokens(config.vocabulary, N);
+    let width = config.head_width;
+    let z = |layer: usize, key: Option<usize>| {
+        let mut tap = Moved { layer, key, width, keys: N, seen: Vec::new() };
+        model.run(&[&tokens], &stack, 0, &mut tap).unwrap();
+        // The last row of the first head.
+        tap.seen[(N - 1) * width..N * width].to_vec()
+    };
+    let (_, seen) = run("tidal_decode(budget:5)", N);
+    // Of five layers, layers 1 and 2 choose; layer 3 is sparse.
+    for layer in [1, 3] {
+        let pattern = seen.get(layer, Site::Pattern).unwrap();
+        let last = &pattern.data[(N - 1) * N..N * N];
+        let plain = z(layer, None);
+        for key in 0..N {
+            assert_eq!(z(layer, Some(key)) != plain, last[key] != 0.0, "layer {layer}, key {key}");
+        }
+        assert_eq!(last.iter().filter(|weight| **weight == 0.0).count() > 0, layer == 3);
+    }
+}
+
+/// Adds to the value of one key of the first key–value head in one layer, and records what that layer mixes.
+struct Moved {
+    layer: usize,
+    key: Option<usize>,
+    width: usize,
+    keys: usize,
+    seen: Vec<f32>,
+}
+
+impl Tap for Moved {
+    fn wants(&self, at: HookPoint) -> bool {
+        at.layer == self.layer && (at.site == Site::V || at.site == Site::Z)
+    }
+
+    fn visit(&mut self, at: HookPoint, value: &Array) -> Option<Array> {
+        if at.site == Site::Z {
+            self.seen.clone_from(&value.data);
+            return None;
+        }
+        let mut moved = value.clone();
+        assert_eq!(value.shape[2], self.keys);
+        moved.data[self.key? * self.width..][..self.width].iter_mut().for_each(|entry| *entry += 1.0);
+        Some(moved)
+    }
+}
+
+/// Check (b): of the exact weight of a layer, a list of its own keeps at least as much in every row as the list of the
+/// layer before it, which sees the token itself besides; with as many keys it keeps clearly more on average.
+#[test]
+fn no_list_keeps_more_than_a_layers_own() {
+    const N: usize = 24;
+    let (_, dense) = run("softmax", N);
+    for layer in 1..LAYERS {
+        let exact = dense.get(layer, Site::Pattern).unwrap();
+        // Behind dense layers alone, so that what the layer compares is what it compares in a dense pass.
+        let masses = |budget: usize, more: &str| -> Vec<f32> {
+            let (_, seen) = run(&format!("tidal_decode(budget:{budget},places:given,reselect:false,{more})"), N);
+            let pairs = exact.data.chunks(N).zip(seen.get(layer, Site::Pattern).unwrap().data.chunks(N));
+            let mass = |(exact, own): (&[f32], &[f32])| {
+                exact.iter().zip(own).filter(|(_, own)| **own > 0.0).map(|(exact, _)| exact).sum()
+            };
+            pairs.map(mass).collect()
+        };
+        let handed_on = masses(5, &format!("select_layer:{}", layer - 1));
+        let own = |budget: usize| masses(budget, &format!("select_layer:{layer},lists:every_layer"));
+        for (own, handed_on) in own(6).iter().zip(&handed_on) {
+            assert!(own >= &(handed_on - 1e-6), "layer {layer}: {own} and {handed_on}");
+        }
+        let mean = |masses: &[f32]| masses.iter().sum::<f32>() / masses.len() as f32;
+        assert!(mean(&own(5)) > mean(&handed_on) + 0.02, "layer {layer}: {} {}", mean(&own(5)), mean(&handed_on));
     }
 }
 
@@ -226,4 +332,42 @@ fn lists_leak_and_strict_clusters_do_not() {
     let empty = applied.pattern.data.chunks(TOKENS).zip(applied.z.data.chunks(WIDTH));
     let empty: Vec<_> = empty.filter(|(weights, _)| weights.iter().all(|weight| *weight == 0.0)).collect();
     assert!(!empty.is_empty() && empty.iter().all(|(_, z)| z.iter().all(|x| *x == 0.0)));
+}
+
+/// Paper 51, check (c): the share of 256 tokens that no list of 32 took, and that several took, of eight clusters over even
+/// noise; and over eight directions, with centroids that stay where they began, that learned from a beginning of noise, and
+/// that learned from one token of each direction.
+pub(super) fn lists_of_clusters() -> Numbers {
+    const LISTED: usize = 256;
+    let array = |data: Vec<f32>| Array { shape: vec![1, 1, LISTED, WIDTH], data };
+    let directions = normal(8 * WIDTH, 1.0, "directions", 0, 0);
+    let noise = normal(LISTED * WIDTH, 0.2, "noise", 0, 0);
+    let token = |at: usize| directions[at / WIDTH * 3 % 8 * WIDTH + at % WIDTH] + noise[at];
+    let clustered: Vec<f32> = (0..LISTED * WIDTH).map(token).collect();
+    // Token 3c belongs to direction 3 · 3c mod 8 = c.
+    let one_of_each: Vec<f32> = (0..8).flat_map(|c| clustered[3 * c * WIDTH..(3 * c + 1) * WIDTH].to_vec()).collect();
+    let shares = |keys: &[f32], clustering: &str, begin: &[f32]| {
+        let lists = "clusters:8,window:32,routing:1,mode:paper,tied:true,decay:0.9";
+        let stack = stack(&format!("routing_attention({lists},clustering:{clustering})"));
+        let mut inputs = default_inputs(&stack, 0, 1, 1, WIDTH, 0);
+        inputs[0].data[..begin.len()].copy_from_slice(begin);
+        let (q, k, v) = (array(keys.to_vec()), array(keys.to_vec()), array(vec![0.0; LISTED * WIDTH]));
+        let given = Given { q, k, v, scale: 1.0, first_query: 0, layer: 0, layers: 1, inputs };
+        let pattern = apply(&stack, &given).unwrap().pattern.data;
+        // A row sums to c / (c + 0.01) when c lists took its token.
+        let taken = |row: &[f32]| {
+            let sum: f32 = row.iter().sum();
+            (0.01 * sum / (1.0 - sum)).round() as usize
+        };
+        let taken: Vec<usize> = pattern.chunks(LISTED).map(taken).collect();
+        let share = |wanted: fn(usize) -> bool| taken.iter().filter(|c| wanted(**c)).count() as f32 / LISTED as f32;
+        vec![share(|c| c == 0), share(|c| c > 1)]
+    };
+    let even = normal(LISTED * WIDTH, 1.0, "even", 0, 0);
+    Numbers::from([
+        ("even noise".into(), shares(&even, "random", &[])),
+        ("directions, centroids that stay".into(), shares(&clustered, "random", &[])),
+        ("directions, learned from noise".into(), shares(&clustered, "k_means", &[])),
+        ("directions, learned from one token of each".into(), shares(&clustered, "k_means", &one_of_each)),
+    ])
 }
