@@ -181,7 +181,7 @@ pub(super) fn best(sizes: &Sizes, maps: &[&[f32]], n: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CANDIDATES, FORCED, Shape, Sizes, best, kept, loaded};
+    use super::{CANDIDATES, FORCED, Shape, Sizes, best, chosen, kept, loaded};
     use crate::mechanism::MASKED;
     use crate::model::attention::{normal, uniform};
 
@@ -275,8 +275,9 @@ mod tests {
         let sizes = sizes(48, 16, false);
         let blocks = scores(|i, j| if (i / 16 * 7 + j / 16 * 5) % 6 == 0 || i / 16 == j / 16 { 6.0 } else { 0.0 });
         assert_eq!(CANDIDATES[best(&sizes, &[&weights(&blocks)], N)], Shape::Block);
-        let band = weights(&scores(|i, j| if j < 4 || i - j < 32 { 8.0 } else { 0.0 }));
+        let band = weights(&scores(|i, j| if j < 10 || i - j < 38 { 8.0 } else { 0.0 }));
         assert!(mass(&band, &kept(CANDIDATES[0], &sizes, &scores(|_, _| 0.0), N)) > 0.99);
+        assert_eq!(CANDIDATES[best(&sizes, &[&band], N)], CANDIDATES[0]);
     }
 
     /// Checks (c) and (e): columns follow what the last queries look at, first keys and window do not; what only early
@@ -289,6 +290,14 @@ mod tests {
         let last = |kept: Vec<bool>| kept[(N - 1) * N..].to_vec();
         assert!(last(with(slash, 70))[70] && !last(with(slash, 110))[70] && last(with(slash, 110))[110]);
         assert_eq!(with(CANDIDATES[0], 70), with(CANDIDATES[0], 110));
+        // Of the columns that are not forced, two prompts share less than half.
+        let columns = |at| {
+            let [columns, _] = chosen(&sizes(24, 16, false), 0.25, &needle(at), N);
+            (FORCED[0]..N).filter(|column| columns[*column]).collect::<Vec<_>>()
+        };
+        let (one, other) = (columns(70), columns(110));
+        let both = one.iter().filter(|column| other.contains(column)).count();
+        assert!(2 * both < one.len() + other.len() - both, "{one:?} {other:?}");
         let early = scores(|i, j| if j == 20 && (64..80).contains(&i) { 8.0 } else { 0.0 });
         let kept = kept(slash, &sizes(16, 16, false), &early, N);
         assert!(weights(&early)[79 * N + 20] > 0.9 && !kept[79 * N + 20]);

@@ -171,7 +171,7 @@ pub(super) fn marks(products: &[Option<f32>], window: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{follow, marks};
+    use super::{Centroids, follow, marks};
     use crate::model::attention::normal;
 
     const WIDTH: usize = 16;
@@ -202,6 +202,27 @@ mod tests {
             assert!((0..8).all(|d| d == c || of[d] < of[c]), "{c}: {of:?}");
         }
         assert!((0..200).all(|token| last.nearest[1][token] == token * 3 % 8));
+    }
+
+    /// Check (e): asked again and again for the eight directions alone, centroids that began beside them turn to them.
+    #[test]
+    fn centroids_turn_to_their_directions() {
+        let directions = long(normal(8 * WIDTH, 1.0, "directions", 0, 0));
+        let noise = normal(8 * WIDTH, 0.5, "noise", 0, 0);
+        let begin = long(directions.iter().zip(&noise).map(|(x, noise)| x + noise).collect());
+        let cosine = |a: &[f32], b: &[f32]| {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+        };
+        let mut centroids = Centroids::new(&begin, WIDTH);
+        let direction = |c: usize| &directions[c * WIDTH..(c + 1) * WIDTH];
+        let least = |centroids: &Centroids| (0..8).map(|c| cosine(centroids.sum(c), direction(c))).fold(1.0, f32::min);
+        assert!(least(&centroids) < 0.95, "{}", least(&centroids));
+        for step in 0..200 {
+            let key = direction(step * 3 % 8);
+            centroids.learn(centroids.nearest(key), key, 0.9);
+        }
+        assert!(least(&centroids) > 0.98, "{}", least(&centroids));
     }
 
     /// Check (c): lists have `window` members, and on even noise some tokens are in none and some in several.

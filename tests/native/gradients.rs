@@ -41,15 +41,19 @@ impl ModuleMapper for Take {
     }
 }
 
+/// The gradient of the loss over nine tokens.
+fn gradients(config: &Config, stack: &Stack) -> Weights {
+    let device = Device::flex().autodiff();
+    let text = Text::from_weights(config, &lively(config, 8), &device).unwrap();
+    let gradients = loss(&text, &some_tokens(config.vocabulary, 9), stack, &device).backward();
+    text.map(&mut Take(gradients)).to_weights()
+}
+
 /// The share of weights along which the loss jumps or has a kink, so that nothing could be compared.
 fn check(name: &str, config: &Config, stack: &Stack) -> f64 {
     let weights = lively(config, 8);
     let tokens = some_tokens(config.vocabulary, 9);
-    let device = Device::flex().autodiff();
-    let text = Text::from_weights(config, &weights, &device).unwrap();
-    let gradients = loss(&text, &tokens, stack, &device).backward();
-    let gradients = text.map(&mut Take(gradients)).to_weights();
-
+    let gradients = gradients(config, stack);
     let plain = Device::flex();
     let at = |weights: &Weights| {
         let text = Text::from_weights(config, weights, &plain).unwrap();
@@ -104,6 +108,45 @@ fn under_every_mechanism() {
     for mechanism in ALL {
         let kinks = check(mechanism.id, &config, &stack(&[Chip::new(mechanism.id)]));
         assert!(kinks <= 0.25, "{}: the loss has kinks along {kinks} of all weights", mechanism.id);
+    }
+}
+
+/// Nine tokens are fewer than many defaults take notice of: sizes at which the mechanism acts on them.
+#[test]
+fn under_sizes_that_nine_tokens_feel() {
+    let (_, config) = small_configs().swap_remove(2);
+    let plain = gradients(&config, &stack(&[]));
+    for chip in [
+        Chip::new("s2_attention").with("block", 2.0).with("local_blocks", 1.0).with("stride", 3.0),
+        Chip::new("neighborhood_attention").with("neighbours", 3.0).with("dilation", 2.0),
+        Chip::new("halo_attention").with("block", 3.0).with("halo", 1.0),
+        Chip::new("streaming_window").with("sinks", 1.0).with("window", 3.0),
+        Chip::new("lightning_attention").with("algorithm", "block").with("block", 3.0),
+    ] {
+        let stack = stack(std::slice::from_ref(&chip));
+        assert_ne!(gradients(&config, &stack), plain, "{chip:?} does nothing here");
+        assert_eq!(check(&chip.id, &config, &stack), 0.0, "{chip:?}");
+    }
+}
+
+/// Paper 61, check (b): blocks and the recurrence have the gradient of the left product, also where blocks do not divide
+/// the text.
+#[test]
+fn three_algorithms_have_one_gradient() {
+    let (_, config) = small_configs().swap_remove(2);
+    let of = |algorithm: &str, block: f64| {
+        gradients(
+            &config,
+            &stack(&[Chip::new("lightning_attention").with("algorithm", algorithm).with("block", block)]),
+        )
+    };
+    let left = of("left", 64.0);
+    for (algorithm, block) in [("block", 1.0), ("block", 3.0), ("block", 8.0), ("right", 64.0)] {
+        for ((weight, came), expected) in of(algorithm, block).0.iter().zip(left.0.values()) {
+            let size = expected.data.iter().map(|x| x.abs()).fold(1e-3, f32::max);
+            let off = came.data.iter().zip(&expected.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 1e-3 * size, "{algorithm} {block}: {weight} is off by {off} of {size}");
+        }
     }
 }
 

@@ -107,7 +107,10 @@ fn saved(scene: &Scene<'_>) -> Result<Exhibit> {
     ];
     let columns = Axis::new("of", ["cache", "operations per token", "W_Q and W_K"].map(String::from));
     let rows = Axis::new("pane", ["this pane".to_string()]);
-    Ok(drawn(grid(rows, columns, vec![shares("share", "share of plain", values)])))
+    let mut grid = grid(rows, columns, vec![shares("share", "share of plain", values)]);
+    let needless = echoes * config.width * config.head_width * (config.heads + config.kv_heads);
+    grid.facts.push(fact("needless", "Weights of W_Q and W_K that echoes do without", needless as f32, ""));
+    Ok(drawn(grid))
 }
 
 const CONTROLS: [&str; 6] =

@@ -1,7 +1,7 @@
 //! Drawings of mechanisms that share, copy or replace what layers compute: papers 62, 61, 56, 14, 37, 52, 68, 11.
 
 use super::{HEAD, ask, drawing, engine, experiment, fact, sheet};
-use crate::tiny::{HEAD_WIDTH, HEADS, KV_HEADS, LAYERS};
+use crate::tiny::{HEAD_WIDTH, HEADS, KV_HEADS, LAYERS, WIDTH};
 use attnscope::engine::Engine;
 use attnscope::experiment::Chip;
 use attnscope::hook::{Selection, Site};
@@ -157,6 +157,7 @@ fn echoes_show_their_leader() {
     let share = sheet(&saved, "share").values[0];
     let bytes = |pane: usize| outcome.panes[pane].price.kv_bytes as f32;
     assert!((share - bytes(1) / bytes(0)).abs() < 1e-6 && share < 1.0);
+    assert_eq!(fact(&saved, "needless") as usize, WIDTH * HEAD_WIDTH * (HEADS + KV_HEADS));
     let controls = slow(chip(), "controls");
     let losses: Vec<f32> = (0..2).map(|pane: usize| outcome.panes[pane].loss.unwrap()).collect();
     assert!((sheet(&controls, "loss").values[0] - (losses[1] - losses[0])).abs() < 1e-4);

@@ -7,6 +7,7 @@ use attnscope::hook::{Array, Selection};
 use attnscope::mechanism::{Probed, Stack, places};
 use attnscope::model::attention::default_inputs;
 use attnscope::model::load;
+use attnscope::model::load::{Precision, save_safetensors};
 use pollster::block_on;
 
 fn duo() -> Chip {
@@ -153,6 +154,39 @@ fn decoding_two_caches_is_the_masked_pass() {
     assert!(half != dense && half != streaming);
     // Check 1: a window as long as the text makes gates irrelevant.
     assert_eq!(whole(duo().with("window", 21.0).with("streaming", 1.0)), dense);
+}
+
+/// Check 3: with the key–value heads of every layer in another order, and their queries and outputs with them, no logit
+/// changes; the gates, measured anew, are those of the heads they belong to.
+#[test]
+fn the_order_of_heads_is_no_matter() {
+    let (config, weights, files) = tiny::model();
+    let group = tiny::HEADS / tiny::KV_HEADS * tiny::HEAD_WIDTH;
+    let mut turned = weights.clone();
+    for layer in 0..tiny::LAYERS {
+        // Columns of the first three, rows of the last, by key–value head.
+        for (name, width) in [("q", group), ("k", tiny::HEAD_WIDTH), ("v", tiny::HEAD_WIDTH)] {
+            let array = turned.0.get_mut(&format!("blocks.{layer}.attn.w_{name}")).unwrap();
+            array.data.chunks_mut(tiny::KV_HEADS * width).for_each(|row| row.rotate_left(width));
+        }
+        let array = turned.0.get_mut(&format!("blocks.{layer}.attn.w_o")).unwrap();
+        array.data.rotate_left(group * config.width);
+    }
+    let file = save_safetensors(&config, &turned, Precision::F32).unwrap();
+    let files = files.with("model.safetensors", file);
+    let mut other = block_on(Engine::new(load("tiny", &files).unwrap(), Choice::Cpu)).unwrap();
+    let tokens: Vec<u32> = (0..21).map(|index| 1 + index * 17 % 95).collect();
+    let measured = |engine: &mut Engine| {
+        let stack = block_on(engine.measured(stack(duo()), 0)).unwrap();
+        let request = Request { tokens: &tokens, stack: &stack, seed: 0, wants: Selection::default() };
+        (block_on(engine.forward(request)).unwrap().logits.data, gates(&stack))
+    };
+    let (logits, gates) = measured(&mut engine(Choice::Cpu));
+    let (same, turned) = measured(&mut other);
+    assert!(logits.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-5));
+    let moved: Vec<f32> = turned.chunks(tiny::KV_HEADS).flat_map(|layer| [layer[1], layer[0]]).collect();
+    assert_eq!(gates, moved);
+    assert_ne!(gates, turned);
 }
 
 /// Both engines read the same gates.

@@ -164,6 +164,45 @@ fn halos_move_with_whole_blocks_only() {
     assert!(!shifted(1));
 }
 
+/// Paper 60, check (b), on outputs: a row moves with the keys of its block and halo, to the farthest, and with no other.
+#[test]
+fn a_halo_reaches_to_its_end_and_no_farther() {
+    let (at, block, reach) = (Place { tokens: 16, ..PLACE }, 4, 2);
+    let stack = stack(&halo(4, 2));
+    let before = given(at);
+    let z = apply(&stack, &before).unwrap().z;
+    for key in 0..at.tokens {
+        let mut other = before.clone();
+        for array in [&mut other.k, &mut other.v] {
+            array.data[key * 4..][..4].iter_mut().for_each(|entry| *entry += 1.0);
+        }
+        let after = apply(&stack, &other).unwrap().z;
+        let row = |z: &Array, query: usize| z.data[query * 4..][..4].to_vec();
+        let moved = (0..at.tokens).filter(|query| row(&z, *query) != row(&after, *query));
+        let reached = (key..at.tokens).filter(|query| key + reach >= query / block * block);
+        assert!(moved.eq(reached), "key {key}");
+    }
+}
+
+/// Paper 60, check (b), on outputs: a text that is moved by a whole block has its outputs moved; by one token it has not.
+#[test]
+fn outputs_move_with_whole_blocks_only() {
+    let at = Place { tokens: 16, ..PLACE };
+    let (stack, plain) = (stack(&halo(4, 2)), given(at));
+    let z = apply(&stack, &plain).unwrap().z.data;
+    let off = |by: usize| {
+        let mut moved = plain.clone();
+        for array in [&mut moved.q, &mut moved.k, &mut moved.v] {
+            array.data.rotate_right(by * 4);
+        }
+        let came = apply(&stack, &moved).unwrap().z.data;
+        // Rows whose window lies within the text in both.
+        (8 * 4..(16 - by) * 4).map(|entry| (came[entry + by * 4] - z[entry]).abs()).fold(0.0, f32::max)
+    };
+    assert!(off(4) < 1e-5, "{}", off(4));
+    assert!(off(1) > 1e-3, "{}", off(1));
+}
+
 /// Paper 43, definition, in plain loops over layers, offsets, dense heads and grouped heads.
 #[test]
 fn shards_keep_their_rule() {
