@@ -50,6 +50,8 @@
 //! no later key is seen, but the code of a later query can move an earlier one into another block. Rows of a prefix
 //! therefore differ, and decoding, whose one query is below n_min, is exact. Measured on stories-3m, 452 tokens, blocks of
 //! 64, n_min 64: loss 3.293 exact; 3.321, 3.308, 3.307, 3.300 with 0, 16, 64, 256 samples; 3.328 with 64 in random order.
+//! Over sixteen clusters the hash brings 0.54 of a row's early weight into its block, chance 0.06, and errs 0.55 times as
+//! much with 64 samples and 0.67 times with 256 (`tests/golden/papers.synthetic.json`).
 
 use super::hyper_attention_blocks::{estimate, halves};
 use super::{

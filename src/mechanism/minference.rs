@@ -49,12 +49,16 @@
 //! - Sizes are shares of the prompt instead of fixed numbers of keys, and 4, 8 and 16 instead of 30, 100 and 64.
 //! - All candidates get the same t; the code's budgets differ, and it stores a winning a_shape as vertical_slash.
 //! - A query block always keeps its own block. In the code it competes.
+//! - The search judges a shape by the weight it keeps, as the code's search does that is called. Judging by the error of
+//!   the output would need the values of the calibration text beside its scores; weight that is lost bounds that error.
 //! - Which later tokens follow decides what an earlier row keeps: the method is for prompts that are read at once.
 //! - A key that only early queries need is lost: the estimate looks at the last queries alone.
 //!
 //! Measured on stories-3m over 452 tokens of an unseen story, a fifth of the pairs: loss 3.293 exact, 3.38 with shapes found
 //! per head, and the same with any one shape for all. An ordinary story tells the shapes apart as little as it needs what
-//! lies far back.
+//! lies far back. Needles do: of a hundred, circuits-2m finds 70 with the shapes that were found, 53 with vertical-slash and
+//! 3 with A-shapes, at KLs of 2.0, 2.6 and 6.3 nats (`tests/golden/papers.needles.json`). All are found without a mask, so
+//! that a fifth of the pairs is too little here.
 
 use super::minference_shapes::{CANDIDATES, Shape, Sizes, best, kept};
 use super::{

@@ -54,7 +54,8 @@
 //!   turning the heads, 0.11 with two frequencies as one, 1.32 with eight. The loss rises with every smaller rank: at 42 %
 //!   of the cache by 0.31, unbalanced by 0.33, separate by 0.34 (`tests/golden/papers.shipped.json`).
 //! - The damping of the code's moments moves no eigenvector and is left out. A model that does not rotate has position-free
-//!   keys throughout. Training the up-projections, which is what the paper is after, is not here.
+//!   keys throughout. Not trained here: the up-projections, which is what the paper is after.
+//!   Its orthogonal start of the values, another pair of factors with the same product, is for training and left out.
 
 use super::trans_mla_maps::{Kept, joined, maps, of_heads};
 use super::{
