@@ -120,6 +120,22 @@ impl CpuModel {
     /// # Errors
     /// As [`CpuModel::resume`]; [`Error::Param`] for a token that is not there.
     pub fn slopes(&self, residual: &Array, query: usize, of: &[(u32, f32)]) -> Result<Slopes> {
+        self.back(residual, None, query, of)
+    }
+
+    /// DeepLIFT's multipliers instead, against a reference of the same shape: activations have the slope of the line between
+    /// both points, everything else its own.
+    ///
+    /// # Errors
+    /// As [`CpuModel::slopes`].
+    pub fn multipliers(&self, residual: &Array, reference: &Array, query: usize, of: &[(u32, f32)]) -> Result<Slopes> {
+        if reference.shape != residual.shape {
+            return Err(misshaped(reference));
+        }
+        self.back(residual, Some(reference), query, of)
+    }
+
+    fn back(&self, residual: &Array, reference: Option<&Array>, query: usize, of: &[(u32, f32)]) -> Result<Slopes> {
         let config = self.config();
         match residual.shape.as_slice() {
             &[batch, queries, width] if width == config.width && queries > query && batch > 0 => {}
@@ -129,8 +145,8 @@ impl CpuModel {
             let expected = format!("lie below the vocabulary of {}", config.vocabulary);
             return Err(refuse("tokens", &expected, token.to_string()));
         }
-        let x = Tensor::from_data(TensorData::new(residual.data.clone(), residual.shape.clone()), &self.device);
-        let text::Slopes { begin, attention } = self.text.slopes(x, query, of);
+        let tensor = |x: &Array| Tensor::from_data(TensorData::new(x.data.clone(), x.shape.clone()), &self.device);
+        let text::Slopes { begin, attention } = self.text.slopes(tensor(residual), reference.map(tensor), query, of);
         let all = |slopes: Vec<Tensor<3>>| slopes.into_iter().map(|slope| host(slope.into_data())).collect();
         Ok(Slopes { begin: all(begin), attention: all(attention) })
     }

@@ -9,6 +9,10 @@
 //! rotation   turned back by the same angle
 //! ```
 //!
+//! Against a reference the same pass gives DeepLIFT's multipliers (rescale rule): where an activation bends, its slope is that
+//! of the straight line from the reference's point to the own one, (y − y₀) / (x − x₀). Products, norms and softmax keep the
+//! slopes of the own point.
+//!
 //! It is attention as the model was trained; what mechanisms put in its place it does not know. Tests hold it against burn's
 //! own gradients.
 
@@ -41,7 +45,8 @@ struct Layer {
 impl Text {
     /// Slopes of Σ weight·logit of some tokens at position `query`, at the residual stream x `[B,Q,M]` before the first layer
     /// of whole sequences.
-    pub fn slopes(&self, mut x: Tensor<3>, query: usize, of: &[(u32, f32)]) -> Slopes {
+    /// Against a `reference` `[B,Q,M]` they are multipliers.
+    pub fn slopes(&self, mut x: Tensor<3>, reference: Option<Tensor<3>>, query: usize, of: &[(u32, f32)]) -> Slopes {
         let device = x.device();
         let [batch, queries, width] = x.dims();
         let rotation = match self.config.positions {
@@ -55,6 +60,16 @@ impl Text {
             let layer;
             (layer, x) = self.forth(block, x, rotation.as_ref());
             layers.push(layer);
+        }
+        // What enters every activation on the reference.
+        let mut bends: Vec<Option<Tensor<3>>> = vec![None; self.blocks.len()];
+        if let Some(mut x) = reference {
+            for (block, bend) in self.blocks.iter().zip(&mut bends) {
+                let layer;
+                (layer, x) = self.forth(block, x, rotation.as_ref());
+                let normal = block.ln2.apply(layer.read);
+                *bend = Some(block.gate.as_ref().unwrap_or(&block.inner).apply(normal));
+            }
         }
         // What the logits listen to, through the vocabulary head.
         let mut listened = vec![0.0; width];
@@ -77,9 +92,11 @@ impl Text {
         ];
         let mut slope = Tensor::cat(around.into_iter().flatten().collect(), 1);
         let (mut begin, mut attention) = (vec![slope.clone()], Vec::new());
-        for (block, layer) in self.blocks.iter().zip(&layers).rev() {
+        for ((block, layer), bend) in self.blocks.iter().zip(&layers).zip(&bends).rev() {
             let after = slope.clone();
-            let read = block.ln2.back(layer.read.clone(), self.feed_forward_back(block, &layer.read, slope.clone()));
+            let read = block
+                .ln2
+                .back(layer.read.clone(), self.feed_forward_back(block, &layer.read, bend.as_ref(), slope.clone()));
             slope = slope + read;
             // Where the halves stand side by side, attention adds to what the next layer reads, not to what this one does.
             let adds = if self.config.parallel { after } else { slope.clone() };
@@ -114,30 +131,41 @@ impl Text {
         let mixed = block.o.apply(join_heads(pattern.clone().matmul(vectors.values())));
         let middle = x.clone() + mixed;
         let read = if self.config.parallel { x.clone() } else { middle.clone() };
-        let (post, _) = self.gates(block, &block.ln2.apply(read.clone()));
+        let (post, _) = self.gates(block, &block.ln2.apply(read.clone()), None);
         (Layer { x, read, vectors, pattern }, middle + block.outer.apply(post))
     }
 
     /// What the feed-forward holds before its output projection, and what that changes by with the gate and with the linear
     /// part: (post, (slope of the gate, slope of the linear part)), each `[B,Q,F]`; ungated families have no gate.
-    fn gates(&self, block: &Block, normal: &Tensor<3>) -> (Tensor<3>, (Option<Tensor<3>>, Tensor<3>)) {
+    fn gates(
+        &self,
+        block: &Block,
+        normal: &Tensor<3>,
+        bend: Option<&Tensor<3>>,
+    ) -> (Tensor<3>, (Option<Tensor<3>>, Tensor<3>)) {
         let inner = block.inner.apply(normal.clone());
         match &block.gate {
             Some(gate) => {
                 let gate = gate.apply(normal.clone());
-                let (value, slope) = activated(self.config.activation, gate);
+                let (value, slope) = rescaled(self.config.activation, gate, bend);
                 (value.clone() * inner.clone(), (Some(slope * inner), value))
             }
             None => {
-                let (value, slope) = activated(self.config.activation, inner);
+                let (value, slope) = rescaled(self.config.activation, inner, bend);
                 (value, (None, slope))
             }
         }
     }
 
     /// Slope of the feed-forward's normalised input, from that of its output.
-    fn feed_forward_back(&self, block: &Block, read: &Tensor<3>, slope: Tensor<3>) -> Tensor<3> {
-        let (_, (gate, inner)) = self.gates(block, &block.ln2.apply(read.clone()));
+    fn feed_forward_back(
+        &self,
+        block: &Block,
+        read: &Tensor<3>,
+        bend: Option<&Tensor<3>>,
+        slope: Tensor<3>,
+    ) -> Tensor<3> {
+        let (_, (gate, inner)) = self.gates(block, &block.ln2.apply(read.clone()), bend);
         let post = block.outer.back(slope);
         let linear = block.inner.back(post.clone() * inner);
         match block.gate.as_ref().zip(gate) {
@@ -192,6 +220,20 @@ impl Gain {
         let slope = if self.norm == Norm::Layer { slope.clone() - slope.mean_dim(2) } else { slope };
         (slope - along) * shrink
     }
+}
+
+/// Nearer points have the slope for the quotient, which rounding would spoil.
+const NEAR: f32 = 1e-6;
+
+/// An activation and its slope; against a reference that of the line between both points.
+fn rescaled(which: Activation, x: Tensor<3>, reference: Option<&Tensor<3>>) -> (Tensor<3>, Tensor<3>) {
+    let (value, slope) = activated(which, x.clone());
+    let Some(reference) = reference else { return (value, slope) };
+    let step = x - reference.clone();
+    let near = step.clone().abs().lower_elem(NEAR);
+    let (other, _) = activated(which, reference.clone());
+    let line = (value.clone() - other) / step.mask_fill(near.clone(), 1.0);
+    (value, line.mask_where(near, slope))
 }
 
 /// An activation and its slope.
