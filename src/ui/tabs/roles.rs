@@ -66,6 +66,9 @@ pub fn role_name(role: &str) -> &str {
         "letter" => "Letter",
         "content" => "Content",
         "name_mover" => "Name mover",
+        "s_inhibition" => "S-inhibition",
+        "list" => "List",
+        "safety" => "Safety",
         other => other,
     }
 }
