@@ -14,18 +14,18 @@ use crate::lens::evaluation::choices::Choices;
 use crate::lens::evaluation::helmet::Mini;
 use crate::lens::evaluation::needles::Needles;
 use crate::lens::evaluation::{Evaluation, Subject, Suite};
-use crate::lens::exhibit::Exhibit;
 use crate::lens::features::Features;
+use crate::lens::features::planted::planted;
 use crate::lens::finding::{Asked, Found};
 use crate::lens::sink_set::{Act, SinkActs, SinkSet};
 use crate::lens::streaming::Streaming;
-use crate::lens::study::Study;
+use crate::lens::study::{Shown, Study};
 use crate::lens::tracking::Tracking;
 use crate::mechanism::{self, Stack};
 use crate::model::CpuModel;
 use crate::papers::STORY;
 use crate::spec::Value;
-use crate::train::circuits::Draw;
+use crate::train::circuits::{Circuits, Draw};
 use crate::{Error, Result};
 use web_time::Instant;
 
@@ -97,7 +97,7 @@ impl Task {
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         match self {
             Task::Evaluation(task) => task.show(),
             Task::Sinks(task) => task.show(),
@@ -147,14 +147,10 @@ impl Engine {
             work.task.step(&self.runner.cpu, work.done)?;
             work.done += 1;
         }
-        let (mut verdict, mut exhibits) = work.task.show();
-        // A sentence waits for all its numbers.
-        if verdict.contains("NaN") {
-            verdict.clear();
-        }
+        let (verdict, mut exhibits) = work.task.show();
         // A number that is not there yet is none, and JSON has no word for it.
         exhibits.iter_mut().for_each(|exhibit| exhibit.grid.facts.retain(|fact| fact.value.is_finite()));
-        let study = Study { verdict, exhibits, done: work.done, all };
+        let study = Study { verdict: verdict.unwrap_or_default(), exhibits, done: work.done, all };
         if self.bench.studies.len() >= KEPT {
             self.bench.studies.remove(0);
         }
@@ -171,7 +167,7 @@ impl Engine {
         let stack = || question.stack.clone();
         let size = (self.config.layers, self.config.heads);
         Ok(match id {
-            id if CIRCUITS.contains(&id) => Task::Circuit(self.circuit(id, question)?),
+            id if CIRCUITS.contains(&id) => Task::Circuit(self.circuit(id, question).await?),
             "needles" | "helmet" | "choices" => Task::Evaluation(self.evaluation(id, question).await?),
             "sink_set" => {
                 let texts = self.sequences(experiment.bos)?;
@@ -328,8 +324,15 @@ impl Engine {
             token if token.special => "⟨bos⟩".to_string(),
             token => token.text.replace(' ', "·").replace('\n', "↵"),
         };
-        let labels = inputs.iter().map(|tokens| tokens.iter().map(name).collect()).collect();
-        Ok(Features::new(question.stack.clone(), question.seed, inputs, labels, self.filler(), answer))
+        let labels = |inputs: &[&Vec<u32>]| inputs.iter().map(|tokens| tokens.iter().map(name).collect()).collect();
+        let texts = labels(&inputs.iter().collect::<Vec<_>>());
+        let features = Features::new(question.stack.clone(), question.seed, inputs, texts, self.filler(), answer);
+        // Most models lack a word of the tasks, and have no sentences of this kind.
+        let Ok(circuits) = Circuits::new(self.tokenizer()) else { return Ok(features) };
+        let lead: Vec<u32> = self.config.bos.into_iter().collect();
+        let planted = planted(&circuits, &lead, self.config.context, question.seed);
+        let sentences = labels(&planted.iter().map(|one| &one.tokens).collect::<Vec<_>>());
+        Ok(features.with_planted(planted, sentences))
     }
 
     /// A token that says little: a line's end, else a full stop.

@@ -74,6 +74,8 @@ words! {
         Recall = "recall",
         /// Which letter is chosen when nothing says which.
         Anchors = "anchors",
+        /// Which heads are better with their sinks turned down.
+        Calibration = "calibration",
     }
 }
 words! {

@@ -203,7 +203,7 @@ pub const ALL: &[Analysis] = &[
     Analysis {
         id: "features",
         name: "Attributions",
-        help: "Which tokens a prediction rests on by seven methods, and how far they agree.",
+        help: "Which tokens a prediction rests on by ten methods, how far they agree, and which find the words that decide.",
         source: "Neely et al., A Song of (Dis)agreement, 2022 (paper 20)",
         view: View::Study,
         many_passes: true,
@@ -266,6 +266,17 @@ pub const ALL: &[Analysis] = &[
         name: "Anchored answers",
         help: "Which letter is chosen when no option is right, what writes it, and what edits of that do.",
         source: "Li and Gao, Anchored Answers, 2025 (paper 39); the questions and edits without labels are ours",
+        view: View::Study,
+        many_passes: true,
+        reads: |_| Instruments::default(),
+        of_pinned: false,
+    },
+    Analysis {
+        id: "calibration",
+        name: "Calibration, head by head",
+        help: "Which heads answer better with their sinks beyond the first token turned down, chosen on one half of the items \
+               and judged on the other.",
+        source: "Yu et al., ACT, 2024 (paper 37); the items and the two halves are ours",
         view: View::Study,
         many_passes: true,
         reads: |_| Instruments::default(),

@@ -1,4 +1,4 @@
-//! Which tokens a prediction rests on, by seven answers to that question, and how far the answers agree (paper 20).
+//! Which tokens a prediction rests on, by ten answers to that question, and how far the answers agree (paper 20).
 //!
 //! f is the logit of the predicted token at the last position, e the embeddings, e₀ those of as many filler tokens at the same
 //! positions.
@@ -7,97 +7,51 @@
 //! |---|---|
 //! | attention | weight of the last row, mean over layers and heads |
 //! | rollout | last row of Π rownorm(A_l + I), A_l the mean over heads |
+//! | flow | largest flow from the last position of the last layer to the token, edges as wide as rownorm(A_l + I) |
 //! | gradient × input | abs Σ_d e ⊙ ∂f/∂e |
 //! | integrated gradients | abs Σ_d (e − e₀) ⊙ mean of ∂f/∂e at 50 midpoints between e₀ and e |
 //! | Grad-SHAP | the same at 5 random points between them |
+//! | DeepLIFT | abs Σ_d (e − e₀) ⊙ multipliers: slopes, but of activations those of the line from e₀'s point to e's |
+//! | Deep-SHAP | the same against five references, the mean of all: filler, zeros, three random texts |
 //! | LIME | abs coefficient of a ridge regression (λ = 1) of f on 200 random masks, near masks weighing more |
 //! | leave one out | abs f − f with the token's embedding replaced by e₀ |
 //!
 //! Two answers agree as far as Kendall's tau-b of their scores says. Source: Neely et al., “A Song of (Dis)agreement”, 2022.
-//! Ours: the causal read-out, 200 masks where the paper's code takes 1000, leave one out. DeepLIFT and Deep-SHAP are left out:
-//! their rescale rule is defined on modules that a gated feed-forward and a norm do not consist of.
+//! Ours: the causal read-out, 200 masks where the paper's code takes 1000, leave one out. The rescale rule of DeepLIFT bends
+//! activations only; products, norms and softmax keep their slopes, as the library does with what it does not know, so its
+//! sum is not f(e) − f(e₀) here.
+//!
+//! Where a model knows the tasks of [`planted`], which words decide is known, and how often each method finds them is
+//! measured: a truth to hold methods against, which their agreement is not.
+
+mod method;
+pub mod planted;
+mod scores;
+
+pub use method::Method;
+pub use scores::{flow, ridge, rollout};
 
 use super::base::Base;
-use super::exhibit::{Drawn, Exhibit};
+use super::exhibit::Drawn;
 use super::finding::Fact;
 use super::patterns::Patterns;
 use super::ranks::{kendall, rank_correlation};
-use super::study::{exhibit, grid, mean, sheet, spread};
+use super::study::{Shown, exhibit, grid, mean, sheet, spread, told};
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::Stack;
 use crate::model::sample::likeliest;
 use crate::model::{CpuModel, is_plain};
 use crate::train::circuits::Draw;
 use crate::{Error, Result};
+use planted::Planted;
 
 /// Rows of one batch, and how many batches integrated gradients and LIME take.
 const ROWS: usize = 10;
 const MIDPOINTS: usize = 50;
 const MASKS: usize = 200;
 const RANDOM: usize = 5;
-const RIDGE: f64 = 1.0;
-
-/// A way to score tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Mean attention of the last row.
-    Attention,
-    /// Attention rolled out through the layers.
-    Rollout,
-    /// Gradient times input.
-    Gradient,
-    /// Integrated gradients.
-    Integrated,
-    /// Expected gradients.
-    Shap,
-    /// A linear model of masks.
-    Lime,
-    /// One token at a time replaced.
-    LeaveOut,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Method; 7] = [
-        Method::Attention,
-        Method::Rollout,
-        Method::Gradient,
-        Method::Integrated,
-        Method::Shap,
-        Method::Lime,
-        Method::LeaveOut,
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Attention => "attention",
-            Method::Rollout => "rollout",
-            Method::Gradient => "gradient × input",
-            Method::Integrated => "integrated gradients",
-            Method::Shap => "Grad-SHAP",
-            Method::Lime => "LIME",
-            Method::LeaveOut => "leave one out",
-        }
-    }
-
-    fn of_attention(self) -> bool {
-        matches!(self, Method::Attention | Method::Rollout)
-    }
-
-    fn needs_slopes(self) -> bool {
-        matches!(self, Method::Gradient | Method::Integrated | Method::Shap)
-    }
-
-    /// Batches it takes.
-    fn parts(self) -> usize {
-        match self {
-            Method::Integrated => MIDPOINTS / ROWS,
-            Method::Lime => MASKS / ROWS,
-            _ => 1,
-        }
-    }
-}
+/// References of Deep-SHAP: filler, zeros, and three random texts.
+const REFERENCES: usize = 5;
 
 /// One input under way.
 struct Input {
@@ -121,6 +75,8 @@ pub struct Scored {
     pub scores: Vec<Option<Vec<f32>>>,
     /// Σ of integrated gradients, with their signs, and f(e) − f(e₀).
     pub complete: Option<(f32, f32)>,
+    /// Whether the token explained is the one the model predicts.
+    pub known: bool,
 }
 
 /// The study.
@@ -131,6 +87,8 @@ pub struct Features {
     labels: Vec<Vec<String>>,
     filler: u32,
     answer: Option<u32>,
+    /// The last inputs, whose cues are known.
+    planted: Vec<Planted>,
     methods: Vec<Method>,
     steps: Vec<(usize, Method, usize)>,
     now: Option<(usize, Input)>,
@@ -150,11 +108,25 @@ impl Features {
     ) -> Self {
         let plain = is_plain(&stack);
         let methods: Vec<Method> = Method::ALL.into_iter().filter(|method| plain || !method.needs_slopes()).collect();
-        let one = |input: usize| {
-            methods.iter().flat_map(move |method| (0..method.parts()).map(move |part| (input, *method, part)))
-        };
-        let steps = (0..inputs.len()).flat_map(one).collect();
-        Self { stack, seed, inputs, labels, filler, answer, methods, steps, now: None, found: Vec::new() }
+        let steps = steps(0..inputs.len(), &methods);
+        let (planted, now, found) = (Vec::new(), None, Vec::new());
+        Self { stack, seed, inputs, labels, filler, answer, planted, methods, steps, now, found }
+    }
+
+    /// Explains sentences whose cues are known behind the others.
+    #[must_use]
+    pub fn with_planted(mut self, planted: Vec<Planted>, labels: Vec<Vec<String>>) -> Self {
+        let first = self.inputs.len();
+        self.inputs.extend(planted.iter().map(|one| one.tokens.clone()));
+        self.labels.extend(labels);
+        self.steps.extend(steps(first..self.inputs.len(), &self.methods));
+        self.planted = planted;
+        self
+    }
+
+    /// The planted sentence that input `at` is.
+    fn cue(&self, at: usize) -> Option<&Planted> {
+        self.planted.get((at + self.planted.len()).checked_sub(self.inputs.len())?)
     }
 
     /// Batches in all.
@@ -174,10 +146,12 @@ impl Features {
     pub fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
         let (index, method, part) = self.steps[at];
         if self.now.as_ref().is_none_or(|(current, _)| *current != index) {
-            let answer = self.answer.filter(|_| index == 0);
-            self.now = Some((index, self.begin(model, &self.inputs[index], answer)?));
+            let answer = self.cue(index).map(|cue| cue.answer).or(self.answer.filter(|_| index == 0));
+            let input = self.begin(model, &self.inputs[index], answer)?;
+            let known = input.answer == likeliest(input.base.logits.at(input.base.tokens.len() - 1));
             let tokens = self.labels.get(index).cloned().unwrap_or_default();
-            self.found.push(Scored { tokens, scores: vec![None; Method::ALL.len()], complete: None });
+            self.found.push(Scored { tokens, scores: vec![None; Method::ALL.len()], complete: None, known });
+            self.now = Some((index, input));
         }
         let Some((_, mut input)) = self.now.take() else { return Ok(()) };
         let scores = self.scores(model, &mut input, method, part)?;
@@ -207,7 +181,9 @@ impl Features {
     fn scores(&self, model: &CpuModel, input: &mut Input, method: Method, part: usize) -> Result<Option<Vec<f32>>> {
         let count = input.base.tokens.len();
         Ok(match method {
-            Method::Attention | Method::Rollout => Some(attention(&input.base.captures, model, count, method)?),
+            Method::Attention | Method::Rollout | Method::Flow => {
+                Some(attention(&input.base.captures, model, count, method)?)
+            }
             Method::Gradient => {
                 let slope = self.slopes(model, input, std::slice::from_ref(&1.0))?;
                 Some(absolute(&products(&slope, &input.own), count))
@@ -226,6 +202,12 @@ impl Features {
                 let points: Vec<f32> = (0..RANDOM).map(|_| draw.below(1 << 20) as f32 / (1 << 20) as f32).collect();
                 self.gather(model, input, &points)?;
                 Some(absolute(&input.path(), count))
+            }
+            Method::DeepLift => Some(absolute(&self.lifted(model, input, &[&input.filler])?, count)),
+            Method::DeepShap => {
+                let references = self.references(model, input)?;
+                let references: Vec<&[f32]> = references.iter().map(Vec::as_slice).collect();
+                Some(absolute(&self.lifted(model, input, &references)?, count))
             }
             Method::Lime => {
                 if part == 0 {
@@ -261,6 +243,35 @@ impl Features {
         first.map(|slope| slope.data).ok_or_else(|| Error::Internal("no slope at the embeddings".into()))
     }
 
+    /// Mean over references of (e − e₀) times the multipliers against e₀, entry by entry.
+    fn lifted(&self, model: &CpuModel, input: &Input, references: &[&[f32]]) -> Result<Vec<f64>> {
+        let (count, rows) = (input.base.tokens.len(), references.len());
+        let shape = [rows, count, input.own.len() / count];
+        let (own, other) = (Array::new(shape, input.own.repeat(rows))?, Array::new(shape, references.concat())?);
+        let slopes = model.multipliers(&own, &other, count - 1, &[(input.answer, 1.0)])?;
+        let slope =
+            slopes.begin.into_iter().next().ok_or_else(|| Error::Internal("no slope at the embeddings".into()))?;
+        let mut sum = vec![0.0; input.own.len()];
+        for (reference, slope) in references.iter().zip(slope.data.chunks(input.own.len())) {
+            let step = input.own.iter().zip(reference.iter()).map(|(own, other)| f64::from(own - other));
+            let each = sum.iter_mut().zip(step.zip(slope));
+            each.for_each(|(sum, (step, slope))| *sum += step * f64::from(*slope) / rows as f64);
+        }
+        Ok(sum)
+    }
+
+    /// What Deep-SHAP compares with.
+    fn references(&self, model: &CpuModel, input: &Input) -> Result<Vec<Vec<f32>>> {
+        let mut all = vec![input.filler.clone(), vec![0.0; input.own.len()]];
+        let mut draw = Draw::new(self.seed ^ 5);
+        while all.len() < REFERENCES {
+            let one = |_: &u32| draw.below(model.config().vocabulary) as u32;
+            let tokens: Vec<u32> = input.base.tokens.iter().map(one).collect();
+            all.push(Base::new(model, &self.stack, self.seed, &tokens, &[])?.residuals.swap_remove(0).data);
+        }
+        Ok(all)
+    }
+
     fn gather(&self, model: &CpuModel, input: &mut Input, points: &[f32]) -> Result<()> {
         let slopes = self.slopes(model, input, points)?;
         input.slopes.0.resize(input.own.len(), 0.0);
@@ -293,8 +304,8 @@ impl Features {
     }
 
     /// The finding in words, and its drawings.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
-        let Some(first) = self.found.first() else { return (String::new(), Vec::new()) };
+    pub fn show(&self) -> Shown {
+        let Some(first) = self.found.first() else { return (None, Vec::new()) };
         let names: Vec<String> = self.methods.iter().map(|method| method.name().to_string()).collect();
         let of = |scored: &Scored, method: &Method| {
             let at = Method::ALL.iter().position(|other| other == method)?;
@@ -345,8 +356,8 @@ impl Features {
             let note = "Gradients are those of attention as the model was trained, so their methods are left out under a mechanism.";
             agreements.notes.push(note.into());
         }
-        let verdict = match with.is_finite() && among.is_finite() {
-            true => format!(
+        let verdict = told([with, among], || {
+            format!(
                 "Over {} inputs attention agrees with the attributions at tau = {with:.2}, and the attributions among each other \
                  at {among:.2}: {}.",
                 self.found.len(),
@@ -355,11 +366,10 @@ impl Features {
                 } else {
                     "here they agree with each other"
                 }
-            ),
-            false => String::new(),
-        };
+            )
+        });
         let caption = "The same text once for each method, each shaded by its largest score.";
-        let exhibits = vec![
+        let mut exhibits = vec![
             exhibit("tokens", "What each method points at", caption, Drawn::Tokens, tokens),
             exhibit(
                 "agreement",
@@ -369,8 +379,20 @@ impl Features {
                 agreements,
             ),
         ];
-        (verdict, exhibits)
+        let cues =
+            planted::show(&self.planted, self.found.get(self.inputs.len() - self.planted.len()..), &self.methods);
+        let (told, drawn) = cues.unwrap_or_default();
+        exhibits.extend(drawn);
+        (verdict.map(|verdict| verdict + &told), exhibits)
     }
+}
+
+/// Batches of these inputs, method by method.
+fn steps(inputs: std::ops::Range<usize>, methods: &[Method]) -> Vec<(usize, Method, usize)> {
+    let one = |input: usize| {
+        methods.iter().flat_map(move |method| (0..method.parts()).map(move |part| (input, *method, part)))
+    };
+    inputs.flat_map(one).collect()
 }
 
 impl Input {
@@ -408,37 +430,6 @@ impl Input {
     }
 }
 
-/// Coefficients of a weighted ridge regression with a free intercept.
-pub fn ridge(rows: &[(Vec<f64>, f64)], weights: &[f64]) -> Vec<f64> {
-    let count = rows.first().map_or(0, |(row, _)| row.len());
-    let total: f64 = weights.iter().sum();
-    let centre = |read: &dyn Fn(usize) -> f64| {
-        weights.iter().enumerate().map(|(row, weight)| weight * read(row)).sum::<f64>() / total
-    };
-    let means: Vec<f64> = (0..count).map(|column| centre(&|row| rows[row].0[column])).collect();
-    let middle = centre(&|row| rows[row].1);
-    let mut system = vec![vec![0.0; count + 1]; count];
-    for ((row, value), weight) in rows.iter().zip(weights) {
-        for (a, line) in system.iter_mut().enumerate() {
-            let left = weight * (row[a] - means[a]);
-            for (b, cell) in line[..count].iter_mut().enumerate() {
-                *cell += left * (row[b] - means[b]);
-            }
-            line[count] += left * (value - middle);
-        }
-    }
-    system.iter_mut().enumerate().for_each(|(at, line)| line[at] += RIDGE);
-    // The ridge keeps every pivot positive.
-    for pivot in 0..count {
-        let line = system[pivot].clone();
-        for (_, other) in system.iter_mut().enumerate().filter(|(row, _)| *row != pivot) {
-            let factor = other[pivot] / line[pivot];
-            other.iter_mut().zip(&line).for_each(|(cell, above)| *cell -= factor * above);
-        }
-    }
-    system.iter().enumerate().map(|(at, line)| line[count] / line[at]).collect()
-}
-
 fn products(slope: &[f32], input: &[f32]) -> Vec<f64> {
     slope.iter().zip(input).map(|(slope, input)| f64::from(*slope) * f64::from(*input)).collect()
 }
@@ -460,33 +451,10 @@ fn attention(captures: &ActivationCache, model: &CpuModel, count: usize, method:
     let last = |layer: &Vec<f32>| layer[(count - 1) * count..].to_vec();
     Ok(match method {
         Method::Rollout => rollout(&layers, count),
+        Method::Flow => flow(&layers, count),
         _ => {
             let rows: Vec<_> = layers.iter().map(last).collect();
             (0..count).map(|key| mean(rows.iter().map(|row| row[key]))).collect()
         }
     })
-}
-
-/// Last row of Π rownorm(A_l + I) of patterns `[Q,K]`, the first layer first.
-///
-/// ```
-/// use attnscope::lens::features::rollout;
-/// let same = [1.0, 0.0, 0.0, 1.0];
-/// assert_eq!(rollout(&[same.to_vec(), same.to_vec()], 2), [0.0, 1.0]);
-/// ```
-pub fn rollout(layers: &[Vec<f32>], count: usize) -> Vec<f32> {
-    let mut row = vec![0.0; count];
-    row[count - 1] = 1.0;
-    for layer in layers.iter().rev() {
-        let mut next = vec![0.0; count];
-        for (query, weight) in row.iter().enumerate() {
-            let own = &layer[query * count..(query + 1) * count];
-            let total: f32 = own.iter().sum::<f32>() + 1.0;
-            for (key, cell) in own.iter().enumerate() {
-                next[key] += weight * (cell + f32::from(u8::from(key == query))) / total;
-            }
-        }
-        row = next;
-    }
-    row
 }

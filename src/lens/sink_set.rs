@@ -11,16 +11,19 @@
 //! Source: Gu et al., 2025 (paper 52); calibration is paper 37's, the slot paper 52's K-bias; what is done to the first
 //! token and to its score is ours.
 
+pub mod causes;
+
 use super::exhibit::{Drawn, Exhibit};
 use super::finding::Fact;
 use super::patterns::Patterns;
 use super::sinks::{Sinks, null};
-use super::study::{exhibit, grid, sheet, spread};
+use super::study::{Shown, exhibit, grid, sheet, spread, told};
 use crate::Result;
 use crate::engine::log_probabilities;
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
 use crate::mechanism::{MASKED, Stack};
 use crate::model::CpuModel;
+use causes::Causes;
 
 /// Thresholds.
 const EPSILONS: [f32; 7] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7];
@@ -91,6 +94,8 @@ pub struct SinkSet {
     /// Layers and heads.
     size: (usize, usize),
     found: Vec<Sinks>,
+    /// Of the texts alone.
+    causes: Vec<Causes>,
 }
 
 impl SinkSet {
@@ -113,7 +118,7 @@ impl SinkSet {
             }
             sequences.extend(two.into_iter().flatten());
         }
-        Self { stack, seed, sequences, texts: count, position, epsilon, size, found: Vec::new() }
+        Self { stack, seed, sequences, texts: count, position, epsilon, size, found: Vec::new(), causes: Vec::new() }
     }
 
     /// Sequences in all.
@@ -126,7 +131,12 @@ impl SinkSet {
     /// # Errors
     /// Those of the pass.
     pub fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
-        self.found.push(measure(model, &self.stack, self.seed, &self.sequences[at], None)?.0);
+        let (sequence, seed) = (&self.sequences[at], self.seed);
+        self.found.push(measure(model, &self.stack, seed, sequence, None)?.0);
+        // Texts stand at even places, controls between them.
+        if at.is_multiple_of(2) && self.position < sequence.len() {
+            self.causes.push(Causes::new(model, &self.stack, seed, sequence, self.position)?);
+        }
         Ok(())
     }
 
@@ -135,9 +145,9 @@ impl SinkSet {
     }
 
     /// The finding in words, and its drawings.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
+    pub fn show(&self) -> Shown {
         let (texts, random) = (self.of(false), self.of(true));
-        let Some(tokens) = texts.first().map(|sinks| sinks.tokens) else { return (String::new(), Vec::new()) };
+        let Some(tokens) = texts.first().map(|sinks| sinks.tokens) else { return (None, Vec::new()) };
         let rate = |of: &[&Sinks], position, epsilon| {
             spread(&of.iter().map(|sinks| sinks.rate(position, epsilon)).collect::<Vec<_>>())
         };
@@ -145,25 +155,29 @@ impl SinkSet {
         let (control, _) = rate(&random, self.position, self.epsilon);
         let strongest = (0..tokens.min(POSITIONS))
             .max_by(|a, b| rate(&texts, *a, self.epsilon).0.total_cmp(&rate(&texts, *b, self.epsilon).0));
-        let mut verdict = format!(
-            "Over {} of {} sequences of {tokens} tokens {:.1}% of heads have a sink at position {} (ε = {}), ± {:.1}; on random \
-             tokens {:.1}%.",
-            texts.len(),
-            self.texts,
-            100.0 * own,
-            self.position,
-            self.epsilon,
-            100.0 * half,
-            100.0 * control
-        );
-        if let Some(other) =
-            strongest.filter(|other| *other != self.position && rate(&texts, *other, self.epsilon).0 > own)
-        {
-            verdict += &format!(" Position {other} has more: {:.1}%.", 100.0 * rate(&texts, other, self.epsilon).0);
-        }
+        let beyond = strongest
+            .filter(|other| *other != self.position && rate(&texts, *other, self.epsilon).0 > own)
+            .map_or(String::new(), |other| {
+                format!(" Position {other} has more: {:.1}%.", 100.0 * rate(&texts, other, self.epsilon).0)
+            });
+        let verdict = told([own, half, control], || {
+            format!(
+                "Over {} of {} sequences of {tokens} tokens {:.1}% of heads have a sink at position {} (ε = {}), ± {:.1}; on random \
+             tokens {:.1}%.{beyond}",
+                texts.len(),
+                self.texts,
+                100.0 * own,
+                self.position,
+                self.epsilon,
+                100.0 * half,
+                100.0 * control
+            )
+        });
         let mut rates = self.by_position(&texts, &random);
         rates.grid.facts.push(Fact::new("rate", "sink rate", own, "of heads"));
-        (verdict, vec![rates, self.by_layer(&texts, &random, tokens), self.by_head(&texts)])
+        let mut exhibits = vec![rates, self.by_layer(&texts, &random, tokens), self.by_head(&texts)];
+        exhibits.extend(causes::show(&self.causes, self.position, self.size));
+        (verdict, exhibits)
     }
 
     fn by_position(&self, texts: &[&Sinks], random: &[&Sinks]) -> Exhibit {
@@ -282,7 +296,7 @@ impl SinkActs {
     }
 
     /// The finding in words, and the table.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
+    pub fn show(&self) -> Shown {
         let plain = &self.found[0];
         let delta = |act: usize| {
             let pairs = self.found[act].iter().zip(plain).map(|(here, plain)| here[0] - plain[0]);
@@ -292,7 +306,7 @@ impl SinkActs {
             spread(&self.found[act].iter().map(|found| found[number]).collect::<Vec<_>>()).0
         };
         if plain.is_empty() {
-            return (String::new(), Vec::new());
+            return (None, Vec::new());
         }
         let all = |read: &dyn Fn(usize) -> f32| (0..self.acts.len()).map(read).collect::<Vec<f32>>();
         let columns = [
@@ -320,7 +334,7 @@ impl SinkActs {
             format!("“{}” changes the loss by {:+.3} ± {:.3}", self.acts[act].name, delta(act).0, delta(act).1)
         };
         let verdict = match (worst, best) {
-            (Some(worst), Some(best)) if worst != best => {
+            (Some(worst), Some(best)) if worst != best => told([delta(worst).1, delta(best).1, of(0, 0)], || {
                 format!(
                     "Over {} texts {} nats per token, {}; plain it is {:.3}.",
                     plain.len(),
@@ -328,8 +342,8 @@ impl SinkActs {
                     say(best),
                     of(0, 0)
                 )
-            }
-            _ => String::new(),
+            }),
+            _ => None,
         };
         let caption = "The same tokens are predicted by all: those of the text from the second on. Position 0 is whatever stands first.";
         (verdict, vec![exhibit("acts", "What is done to the first position", caption, Drawn::Cells, grid)])

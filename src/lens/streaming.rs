@@ -10,8 +10,8 @@
 //! positions of the whole text, where StreamingLLM counts anew inside its cache. Source: the claim of Xiao et al., “Efficient Streaming Language Models with
 //! Attention Sinks”, 2024, that a window without the first tokens collapses; whether it does on this model is measured.
 
-use super::exhibit::{Drawn, Exhibit};
-use super::study::{exhibit, grid, mean, sheet, spread};
+use super::exhibit::Drawn;
+use super::study::{Shown, exhibit, grid, mean, sheet, spread, told};
 use crate::Result;
 use crate::mechanism::Stack;
 use crate::model::{CpuModel, Seen};
@@ -68,10 +68,10 @@ impl Streaming {
     }
 
     /// The finding in words, and the curves.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
+    pub fn show(&self) -> Shown {
         let done = self.losses[0].len();
         if done == 0 {
-            return (String::new(), Vec::new());
+            return (None, Vec::new());
         }
         let stride = self.all().div_ceil(POINTS).max(1);
         let points: Vec<usize> = (0..self.all()).step_by(stride).collect();
@@ -105,7 +105,8 @@ impl Streaming {
         let caption = format!("Mean over the last {SMOOTH} tokens, as they come.");
         let exhibits = vec![exhibit("curve", "Loss as the text streams by", &caption, Drawn::Lines, grid)];
         if done <= self.window {
-            return (format!("{done} tokens have come; the window of {} is not yet full.", self.window), exhibits);
+            let verdict = format!("{done} tokens have come; the window of {} is not yet full.", self.window);
+            return (Some(verdict), exhibits);
         }
         let against = |index: usize, other: usize| {
             let pairs = beyond(index).iter().zip(beyond(other)).map(|(a, b)| a - b);
@@ -117,16 +118,18 @@ impl Streaming {
             (gain, half) if gain - half > 0.0 => "so keeping them hurts here",
             _ => "which is within what chance does",
         };
-        let verdict = format!(
-            "Beyond the window, over {} tokens, losing the first tokens costs {:+.3} ± {:.3} nats per token against full \
+        let verdict = told([lost.0, lost.1, kept.0, kept.1], || {
+            format!(
+                "Beyond the window, over {} tokens, losing the first tokens costs {:+.3} ± {:.3} nats per token against full \
              attention. Keeping the first {} in as large a cache changes that by {:+.3} ± {:.3}, {sign}.",
-            done - after,
-            lost.0,
-            lost.1,
-            self.kept,
-            kept.0,
-            kept.1
-        );
+                done - after,
+                lost.0,
+                lost.1,
+                self.kept,
+                kept.0,
+                kept.1
+            )
+        });
         (verdict, exhibits)
     }
 }

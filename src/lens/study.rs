@@ -26,6 +26,20 @@ impl Study {
     }
 }
 
+/// What a study shows: its finding in words, none while a number of it is missing, and its drawings.
+pub type Shown = (Option<String>, Vec<Exhibit>);
+
+/// A sentence of these numbers; none while one of them is not there.
+///
+/// ```
+/// use attnscope::lens::study::told;
+/// assert_eq!(told([0.5], || "half".into()), Some("half".into()));
+/// assert_eq!(told([0.5, f32::NAN], || "half".into()), None);
+/// ```
+pub fn told(numbers: impl IntoIterator<Item = f32>, sentence: impl FnOnce() -> String) -> Option<String> {
+    numbers.into_iter().all(f32::is_finite).then(sentence)
+}
+
 /// A drawing of a grid.
 pub fn exhibit(id: &str, name: &str, caption: &str, drawn: Drawn, grid: Grid) -> Exhibit {
     Exhibit { id: id.into(), name: name.into(), caption: caption.into(), drawn, grid, ..Exhibit::default() }

@@ -3,9 +3,9 @@
 //! Every step draws the likeliest token and looks at the row of the newest token in every head: the mass it puts on position
 //! 0, and which position takes most. An even row over t + 1 keys would put 1/(t+1) on each.
 
-use super::exhibit::{Drawn, Exhibit};
+use super::exhibit::Drawn;
 use super::patterns::Patterns;
-use super::study::{exhibit, grid, mean, sheet};
+use super::study::{Shown, exhibit, grid, mean, sheet, told};
 use crate::Result;
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::Stack;
@@ -82,20 +82,22 @@ impl Tracking {
     }
 
     /// The finding in words, and its drawing.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
+    pub fn show(&self) -> Shown {
         let (Some(first), Some(last)) = (self.steps.first(), self.steps.last()) else {
-            return (String::new(), Vec::new());
+            return (None, Vec::new());
         };
         let at_first = self.steps.iter().filter(|step| step.strongest.0 == 0).count();
-        let verdict = format!(
-            "While {} tokens are written, the mass of the newest token on position 0 goes from {:.2} to {:.2}, {:.0} × an even \
+        let verdict = told([first.first, last.first, last.first / last.null], || {
+            format!(
+                "While {} tokens are written, the mass of the newest token on position 0 goes from {:.2} to {:.2}, {:.0} × an even \
              row at the end. Position 0 takes most in {at_first} of {} steps.",
-            self.steps.len(),
-            first.first,
-            last.first,
-            last.first / last.null,
-            self.steps.len()
-        );
+                self.steps.len(),
+                first.first,
+                last.first,
+                last.first / last.null,
+                self.steps.len()
+            )
+        });
         let row = |read: &dyn Fn(&Step) -> f32| self.steps.iter().map(read).collect::<Vec<f32>>();
         let values = [row(&|step| step.first), row(&|step| step.strongest.1), row(&|step| step.null)].concat();
         let down = ["position 0", "strongest position", "even row"].map(String::from).to_vec();

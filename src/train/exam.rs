@@ -53,6 +53,8 @@ pub struct Sheet {
     pub choices: Vec<u32>,
     /// Index of the right one.
     pub right: usize,
+    /// Of each choice that is a word: every other word of its kind that is not a choice.
+    pub kin: Vec<Vec<u32>>,
 }
 
 /// Generators for one tokenizer.
@@ -120,6 +122,12 @@ impl Exam {
                 }
             }
         }
+        let kin = |word: &u32| {
+            let own = lists.iter().find(|list| list.contains(word)).map_or(&[][..], |list| list.as_slice());
+            own.iter().copied().filter(|other| !options.contains(other)).collect::<Vec<u32>>()
+        };
+        // Letters have no other words for the same.
+        let kin = options.iter().map(|word| if format == Format::Letters { Vec::new() } else { kin(word) }).collect();
         let choices = if format == Format::Letters { words.letters[..OPTIONS].to_vec() } else { options };
         Sheet {
             prompt: [&self.which, &self.kinds[kind], &shown.tokens, &self.cue].into_iter().flatten().copied().collect(),
@@ -127,6 +135,7 @@ impl Exam {
             cue: self.cue.clone(),
             choices,
             right,
+            kin,
         }
     }
 }

@@ -4,6 +4,7 @@ mod analyses;
 mod channels;
 mod circuits;
 mod composing;
+mod edits;
 mod instruments;
 mod interventions;
 mod shipped;

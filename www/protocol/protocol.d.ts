@@ -402,7 +402,7 @@ experiment: Experiment, };
 /**
  * A study: an experiment of many small steps. Its word is the id of its analysis.
  */
-export type Study = "needles" | "helmet" | "choices" | "sink_set" | "sink_acts" | "sink_tracking" | "streaming" | "features" | "channels" | "retrieval" | "letters" | "safety" | "recall" | "anchors";
+export type Study = "needles" | "helmet" | "choices" | "sink_set" | "sink_acts" | "sink_tracking" | "streaming" | "features" | "channels" | "retrieval" | "letters" | "safety" | "recall" | "anchors" | "calibration";
 
 /**
  * A side tab.

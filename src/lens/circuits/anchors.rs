@@ -10,21 +10,29 @@
 //! ```
 //!
 //! The lens is taken twice: with the final norm held as it was, so that parts add up, and as the paper has it, with a norm of
-//! each part's own. Both edits are made without knowing the right answer.
+//! each part's own. Both edits are made without knowing the right answer; [`labelled`] makes the paper's own, which know it,
+//! on questions that are answered wrong.
 //!
 //! Source: Li and Gao, "Anchored Answers", 2025 (paper 39), text and code. Edits without labels, the held norm and questions
 //! without a right option are ours.
 
+pub mod edits;
+mod labelled;
+
+pub use edits::{Dimension, even, swap};
+
 use super::{Circuit, Counts, Given, Prompt, in_percent, percent, strongest};
 use crate::Result;
 use crate::experiment::Head;
-use crate::hook::{Array, HookPoint, Site, Tap};
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::hook::Site;
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Axis, Fact, Grid};
 use crate::lens::readout::dot;
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet};
 use crate::model::CpuModel;
 use crate::train::circuits::Draw;
+use edits::{Act, Edited};
+use labelled::Labelled;
 
 /// Questions without a right option, and with one.
 const OPEN: usize = 40;
@@ -38,27 +46,6 @@ const ALPHAS: [f32; 3] = [0.1, 0.3, 1.0];
 /// Heads whose last row is evened, and random draws of dimensions.
 const HEADS: usize = 3;
 const RANDOM: usize = 4;
-
-/// One row of a feed-forward's output projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dimension {
-    /// Its layer.
-    pub layer: usize,
-    /// Its index.
-    pub at: usize,
-}
-
-/// What is done to the model in one row of a batch.
-#[derive(Debug, Clone, Default)]
-enum Act {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// These dimensions stop writing the first letter, this strongly.
-    Rows(Vec<Dimension>, f32),
-    /// These heads look at all letters alike.
-    Even(Vec<Head>),
-}
 
 /// The study.
 pub struct Anchors {
@@ -76,6 +63,7 @@ pub struct Anchors {
     /// First letter chosen on questions without a right option; right answers on the others.
     anchored: Counts,
     right: Counts,
+    labelled: Labelled,
 }
 
 impl Anchors {
@@ -112,6 +100,7 @@ impl Anchors {
             acts: Vec::new(),
             anchored: Counts::default(),
             right: Counts::default(),
+            labelled: Labelled::new(&given),
             given,
         }
     }
@@ -242,93 +231,25 @@ fn pick(logits: &[f32], tokens: &[u32]) -> usize {
     strongest(&values).first().copied().unwrap_or(0)
 }
 
-/// Edits of every row: of a row of an output projection through what it adds, and of the last row of a pattern.
-struct Edited<'a> {
-    acts: Vec<&'a Act>,
-    query: usize,
-    letters: Vec<usize>,
-    anchor: &'a [f32],
-    /// What the layer's feed-forward holds before its output projection.
-    post: Option<Array>,
-}
-
-impl Tap for Edited<'_> {
-    fn wants(&self, at: HookPoint) -> bool {
-        let rows = |act: &&Act| matches!(act, Act::Rows(all, _) if all.iter().any(|one| one.layer == at.layer));
-        let even = |act: &&Act| matches!(act, Act::Even(all) if all.iter().any(|head| head.layer == at.layer));
-        match at.site {
-            Site::MlpPost | Site::MlpOut => self.acts.iter().any(rows),
-            Site::Pattern => self.acts.iter().any(even),
-            _ => false,
-        }
-    }
-
-    fn visit(&mut self, at: HookPoint, value: &Array) -> Option<Array> {
-        match at.site {
-            Site::MlpPost => {
-                self.post = Some(value.clone());
-                None
-            }
-            Site::MlpOut => {
-                let post = self.post.take()?;
-                let &[_, queries, width] = value.shape.as_slice() else { return None };
-                let ffn = *post.shape.last()?;
-                let mut edited = value.clone();
-                for (row, act) in self.acts.iter().enumerate() {
-                    let Act::Rows(dimensions, alpha) = act else { continue };
-                    for dimension in dimensions.iter().filter(|one| one.layer == at.layer) {
-                        for place in 0..queries {
-                            let m = post.data[(row * queries + place) * ffn + dimension.at];
-                            // The row loses the first letter where it is on, whichever sign it is on with.
-                            let change = -alpha * m.abs();
-                            let start = (row * queries + place) * width;
-                            let out = edited.data.get_mut(start..start + width)?;
-                            out.iter_mut().zip(self.anchor).for_each(|(x, a)| *x += change * a);
-                        }
-                    }
-                }
-                Some(edited)
-            }
-            _ => {
-                let &[_, heads, queries, keys] = value.shape.as_slice() else { return None };
-                let mut edited = value.clone();
-                for (row, act) in self.acts.iter().enumerate() {
-                    let Act::Even(all) = act else { continue };
-                    for head in all.iter().filter(|head| head.layer == at.layer) {
-                        let start = ((row * heads + head.head) * queries + self.query) * keys;
-                        let weights = edited.data.get_mut(start..start + keys)?;
-                        even(weights, &self.letters);
-                    }
-                }
-                Some(edited)
-            }
-        }
-    }
-}
-
-/// Gives some places of a row their mean; the row's sum stays.
-pub fn even(row: &mut [f32], places: &[usize]) {
-    let mean = places.iter().filter_map(|at| row.get(*at)).sum::<f32>() / places.len().max(1) as f32;
-    places.iter().for_each(|at| {
-        if let Some(weight) = row.get_mut(*at) {
-            *weight = mean;
-        }
-    });
-}
-
 impl Circuit for Anchors {
     fn all(&self) -> usize {
-        OPEN + OPEN + ASKED
+        OPEN + OPEN + ASKED + labelled::ALL
     }
 
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
         match at.checked_sub(OPEN) {
             None => self.look(model, at),
-            Some(at) => self.ask(model, at),
+            Some(at) if at < OPEN + ASKED => self.ask(model, at),
+            Some(at) => {
+                let heads = strongest(&self.heads.iter().map(|all| mean(all.iter().copied())).collect::<Vec<_>>());
+                let all = self.given.heads();
+                let most: Vec<Head> = heads.iter().take(HEADS).map(|head| all[*head]).collect();
+                self.labelled.step(&self.given, model, at - OPEN - ASKED, &most)
+            }
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         let asked: usize = self.chosen.iter().sum();
         let share = |letter: usize| self.chosen[letter] as f32 / asked.max(1) as f32;
         let names = ["A", "B", "C", "D"].map(String::from).to_vec();
@@ -449,6 +370,9 @@ impl Circuit for Anchors {
                 tried,
             ));
         }
-        (verdict, exhibits)
+        let (more, drawn) = self.labelled.show(&self.given);
+        exhibits.extend(drawn);
+        verdict += &more.map_or(String::new(), |more| format!(" {more}"));
+        ((asked > 0).then_some(verdict), exhibits)
     }
 }

@@ -10,19 +10,29 @@
 //! recovered loss = (all parts from elsewhere − kept) / (all parts from elsewhere − as it is)      only some parts are kept
 //! ```
 //!
+//! [`seats`] finds heads that look at one fixed option whatever is right. [`low_rank`] asks whether few directions of those
+//! that tell options apart suffice, also under other labels.
+//!
 //! Source: Lieberum et al., "Does Circuit Analysis Interpretability Scale?", 2023 (paper 12), after its text; there is no code.
 //! The questions, the thresholds and patching at one position are ours.
+
+pub mod low_rank;
+pub mod mutation;
+pub mod seats;
+pub mod subspace;
 
 use super::{Circuit, Counts, Given, Prompt, ROWS, in_percent, likeliest, percent, strongest};
 use crate::Result;
 use crate::experiment::{Head, Removal};
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Axis, Fact, Grid};
 use crate::lens::readout::dot;
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet, told};
 use crate::model::CpuModel;
 use crate::train::circuits::Draw;
+use low_rank::LowRank;
+use mutation::Mutation;
 
 /// Questions: every letter is right equally often.
 const QUESTIONS: usize = 24;
@@ -70,6 +80,7 @@ pub struct Letters {
     kept: [Vec<Vec<f32>>; 2],
     sets: Vec<Vec<Head>>,
     right: Counts,
+    low_rank: Option<LowRank>,
 }
 
 impl Letters {
@@ -93,6 +104,7 @@ impl Letters {
             kept: [vec![Vec::new(); KEPT.len()], vec![Vec::new(); KEPT.len() + 1]],
             sets: Vec::new(),
             right: Counts::default(),
+            low_rank: None,
             given,
         }
     }
@@ -244,6 +256,21 @@ impl Letters {
         self.given.without(model, (&base, prompt.query()), &self.sets, Removal::Mean, each, &[])
     }
 
+    /// Few directions of the heads that tell options apart, at most as many as are taken out.
+    fn low_rank(&mut self, model: &CpuModel, at: usize) -> Result<()> {
+        let mut test = match self.low_rank.take() {
+            Some(test) => test,
+            None => LowRank::new(seats::chosen(&self.seen, &self.given.heads(), TAKEN)),
+        };
+        let prompt = &self.questions[at % QUESTIONS];
+        let done = match at / QUESTIONS {
+            0 => test.read(&self.given, model, prompt),
+            round => test.ask(&self.given, model, prompt, round - 1),
+        };
+        self.low_rank = Some(test);
+        done
+    }
+
     fn means(&self, all: &[Vec<f32>]) -> Vec<f32> {
         all.iter().map(|values| mean(values.iter().copied())).collect()
     }
@@ -309,18 +336,19 @@ impl Tap for Mixed<'_> {
 
 impl Circuit for Letters {
     fn all(&self) -> usize {
-        3 * QUESTIONS
+        (3 + 1 + Mutation::ALL.len()) * QUESTIONS
     }
 
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
         match at / QUESTIONS {
             0 => self.look(model, at),
             1 => self.patch(model, at % QUESTIONS),
-            _ => self.keep(model, at % QUESTIONS),
+            2 => self.keep(model, at % QUESTIONS),
+            _ => self.low_rank(model, at - 3 * QUESTIONS),
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         let (kind, letters) = self.looked_at();
         let (direct, total) = (self.means(&self.direct), self.means(&self.total));
         let heads = self.given.heads();
@@ -336,7 +364,10 @@ impl Circuit for Letters {
         let facts = facts
             .map(|(at, (id, name))| Fact::new(id, &format!("{name}: heads above {EXCESS}"), passing(at) as f32, ""))
             .collect();
-        let sheets = KINDS.iter().enumerate().map(|(at, (id, name))| sheet(id, name, "", self.excess(at))).collect();
+        let single: Vec<f32> = (0..heads.len()).map(|at| seats::seats(&self.seen, at, heads[at])[1].excess).collect();
+        let fixed = single.iter().filter(|excess| **excess > EXCESS).count();
+        let sheets = KINDS.iter().enumerate().map(|(at, (id, name))| sheet(id, name, "", self.excess(at)));
+        let sheets = sheets.chain([sheet("single", "One fixed option", "", single)]).collect();
         let looks = Grid { down, across, sheets, facts, notes: Vec::new() };
         let first = strongest(&letters).first().copied().unwrap_or(0);
         let of_right = |right: usize, letter: usize| {
@@ -366,7 +397,8 @@ impl Circuit for Letters {
             exhibit(
                 "letters.looks",
                 "Who looks at the right option, and where",
-                "How much more the last position looks at this place of the right option than of the others.",
+                "How much more the last position looks at this place of the right option than of the others; or at one fixed option, \
+                 whatever is right.",
                 Drawn::Cells,
                 looks,
             ),
@@ -380,15 +412,16 @@ impl Circuit for Letters {
         ];
         let order = strongest(&direct[..heads.len()]);
         let names: Vec<String> = order.iter().take(TAKEN).map(|at| heads[*at].to_string()).collect();
+        let most = letters.get(first).copied().unwrap_or(f32::NAN);
         let mut verdict = format!(
-            "Over {} questions {} of {} heads look {EXCESS} more at the right letter and {} at the right word; most of all {}, by {:.2} \
-             of its weight ({}).",
+            "Over {} questions {} of {} heads look {EXCESS} more at the right letter, {} at the right word and {fixed} at one \
+             fixed option; at the right one most of all {}, by {:.2} of its weight ({}).",
             self.seen.len(),
             passing(0),
             heads.len(),
             passing(2),
             heads[first],
-            letters.get(first).copied().unwrap_or(f32::NAN),
+            most,
             KINDS[kind].1.to_lowercase(),
         );
         if !self.right.0.is_empty() {
@@ -438,6 +471,10 @@ impl Circuit for Letters {
                 in_percent(self.right.share(0)),
             );
         }
-        (verdict, exhibits)
+        if let Some((more, drawn)) = self.low_rank.as_ref().map(LowRank::show) {
+            exhibits.extend(drawn);
+            verdict += &more.map_or(String::new(), |more| format!(" {more}"));
+        }
+        (told([most], || verdict), exhibits)
     }
 }

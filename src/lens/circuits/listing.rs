@@ -12,9 +12,9 @@ use crate::experiment::{Head, Through};
 use crate::hook::{HookPoint, Site};
 use crate::lens::channels::{Channel, Edit, Scaled};
 use crate::lens::composition::{Composition, Score};
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Fact, Grid};
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet, told};
 use crate::model::CpuModel;
 use crate::train::circuits::Draw;
 use crate::{Error, Result};
@@ -200,8 +200,8 @@ impl Circuit for Listing {
         Ok(())
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
-        let Some(heard) = &self.heard else { return ("Watching every head on lists …".into(), Vec::new()) };
+    fn show(&self) -> Shown {
+        let Some(heard) = &self.heard else { return (Some("Watching every head on lists …".into()), Vec::new()) };
         let Heard { reader, writer, chosen, ref channels, .. } = *heard;
         let through = self.given.through;
         let word = through.word().to_uppercase();
@@ -274,6 +274,7 @@ impl Circuit for Listing {
             apart if apart < -0.02 => " The channel carries more than a random one.",
             _ => " The channel carries no more than a random one: the paper’s gain does not show in this model.",
         };
+        let verdict = told([most, apart, looks(1) - looks(0)], || verdict);
         let exhibits = vec![
             exhibit(
                 "channels.who",

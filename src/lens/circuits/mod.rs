@@ -4,6 +4,7 @@
 //! words are single tokens of it, and refused by name otherwise.
 
 pub mod anchors;
+pub mod calibrating;
 pub mod letters;
 pub mod listing;
 pub mod recall;
@@ -12,10 +13,9 @@ pub mod safety;
 
 use super::base::{Again, Base};
 use super::causal::{Removal, Without};
-use super::exhibit::Exhibit;
 use super::finding::{Axis, Sheet};
 use super::readout::Readout;
-use super::study::sheet;
+use super::study::{Shown, sheet};
 use crate::Result;
 use crate::experiment::{Head, Through};
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
@@ -36,7 +36,7 @@ pub trait Circuit {
     /// Those of the passes.
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()>;
     /// What was found so far: in words, and drawn.
-    fn show(&self) -> (String, Vec<Exhibit>);
+    fn show(&self) -> Shown;
 }
 
 /// What every study of circuits is given.
@@ -53,6 +53,8 @@ pub struct Given {
     pub seed: u64,
     /// Where items come from.
     pub circuits: Circuits,
+    /// Every token as text.
+    pub text: Vec<String>,
     /// The pinned head.
     pub pin: Head,
     /// What of it reads other heads.
@@ -110,6 +112,11 @@ impl Given {
             item = draw();
         }
         self.prompt(item)
+    }
+
+    /// The token that is this text.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.text.iter().position(|own| own == text).map(|id| id as u32)
     }
 
     /// One pass that is kept.

@@ -18,20 +18,23 @@
 //! Source: Lv et al., "Interpreting Key Mechanisms of Factual Recall", 2024 (paper 45), after its text; there is no code. The
 //! regression and the mitigation by scaling are reconstructions; the planted facts are ours.
 
+mod applied;
+
 use super::{Circuit, Counts, Given, Prompt, ROWS, in_percent, likeliest, percent, strongest};
 use crate::Result;
 use crate::engine::log_probabilities;
 use crate::experiment::{Head, Removal};
 use crate::hook::{Array, HookPoint, Site};
 use crate::lens::base::Base;
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Fact, Grid};
-use crate::lens::fit::{Fit, fit};
+use crate::lens::fit::{Fit, Sample, fit};
 use crate::lens::readout::dot;
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet};
 use crate::model::CpuModel;
 use crate::train::circuits::Draw;
 use crate::train::circuits::facts::RELATIONS;
+use applied::{APPLIED, Applied};
 
 /// By what the last feed-forward is multiplied.
 const SCALES: [f32; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5];
@@ -70,6 +73,7 @@ pub struct Recall {
     losses: Vec<f32>,
     sets: Vec<Vec<Head>>,
     right: Counts,
+    applied: Applied,
 }
 
 impl Recall {
@@ -92,6 +96,7 @@ impl Recall {
             losses: Vec::new(),
             sets: Vec::new(),
             right: Counts::default(),
+            applied: Applied::default(),
             given,
         }
     }
@@ -210,6 +215,7 @@ impl Recall {
         let base = Base::new(model, &given.stack, given.seed, &self.text, &[Site::MlpOut])?;
         let (layers, width) = (given.config.layers, given.config.width);
         let last = &base.captures.get(layers - 1, Site::MlpOut)?.data;
+        self.applied.average(given, &base.log_probabilities)?;
         for scale in SCALES {
             let nats = (1..self.text.len()).map(|at| {
                 let row = (at - 1) * width..at * width;
@@ -223,19 +229,47 @@ impl Recall {
         Ok(())
     }
 
+    /// The answers of every relation.
+    fn classes(&self) -> Vec<Vec<u32>> {
+        let of = |relation: usize| {
+            let own = self.prompts.iter().filter(|(other, _)| *other == relation);
+            own.map(|(_, prompt)| prompt.answer()).collect::<std::collections::BTreeSet<u32>>().into_iter().collect()
+        };
+        (0..RELATIONS.len()).map(of).collect()
+    }
+
+    /// Scales and takes apart the last layer sentence by sentence, then adds intercepts to a few.
+    fn apply(&mut self, model: &CpuModel, at: usize) -> Result<()> {
+        let (classes, count) = (self.classes(), self.prompts.len());
+        match at.checked_sub(count) {
+            None => {
+                let (relation, prompt) = &self.prompts[at];
+                self.applied.scale(&self.given, model, prompt, &self.seen[at], &classes[*relation])
+            }
+            Some(at) if at < RELATIONS.len() * APPLIED => {
+                // Spread over the people of each relation.
+                let stride = self.people() / APPLIED;
+                let (relation, prompt) = &self.prompts[at / APPLIED * self.people() + at % APPLIED * stride];
+                self.applied.apply(&self.given, model, (*relation, prompt), &self.seen, &classes)
+            }
+            Some(_) => self.applied.read(&self.given, model, &self.text[..self.text.len().min(16)], &classes),
+        }
+    }
+
     fn means(&self, all: &[Vec<f32>]) -> Vec<f32> {
         all.iter().map(|values| mean(values.iter().copied())).collect()
+    }
+
+    /// What explains a layer's feed-forward: these heads, and the stream it began with.
+    fn sample<'a>(seen: &'a Seen, heads: &'a Seen, layer: usize) -> Sample<'a> {
+        let parts = heads.heads[layer].iter().map(Vec::as_slice).chain([seen.begins[layer].as_slice()]);
+        (parts.collect(), seen.feed_forward[layer].as_slice())
     }
 
     /// The fit of one layer's feed-forward over the prompts of one relation; `turned` gives every prompt another's heads.
     fn fitted(&self, layer: usize, relation: usize, turned: usize) -> Option<Fit> {
         let own: Vec<&Seen> = self.seen.iter().filter(|seen| seen.relation == relation).collect();
-        let sample = |at: usize| {
-            let (seen, heads) = (own[at], own[(at + turned) % own.len()]);
-            let parts: Vec<&[f32]> =
-                heads.heads[layer].iter().map(Vec::as_slice).chain([seen.begins[layer].as_slice()]).collect();
-            (parts, seen.feed_forward[layer].as_slice())
-        };
+        let sample = |at: usize| Self::sample(own[at], own[(at + turned) % own.len()], layer);
         let (judging, fitting): (Vec<usize>, Vec<usize>) = (0..own.len()).partition(|at| at % EVERY == 0);
         let samples = |which: &[usize]| which.iter().map(|at| sample(*at)).collect::<Vec<_>>();
         if fitting.len() < 2 { None } else { fit(&samples(&fitting), &samples(&judging)) }
@@ -244,7 +278,7 @@ impl Recall {
 
 impl Circuit for Recall {
     fn all(&self) -> usize {
-        self.prompts.len() * 2 + self.prompts.len().div_ceil(EVERY) + 1
+        self.prompts.len() * 3 + self.prompts.len().div_ceil(EVERY) + 1 + RELATIONS.len() * APPLIED + 1
     }
 
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
@@ -253,11 +287,14 @@ impl Circuit for Recall {
             0 => self.read(model),
             at if at <= count => self.look(model, at - 1),
             at if at <= count + count.div_ceil(EVERY) => self.patch(model, (at - 1 - count) * EVERY),
-            at => self.ask(model, at - 1 - count - count.div_ceil(EVERY)),
+            at => match at - 1 - count - count.div_ceil(EVERY) {
+                at if at < count => self.ask(model, at),
+                at => self.apply(model, at - count),
+            },
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         let (layers, heads) = (self.given.config.layers, self.given.config.heads);
         let [down, across] = self.given.axes();
         let copies: Vec<f32> =
@@ -387,13 +424,17 @@ impl Circuit for Recall {
             Drawn::Bars,
             taken,
         ));
-        exhibits.push(exhibit(
-            "recall.scaled",
-            "The last feed-forward scaled",
-            "Mean probability of the right answer; at 1 it is as it was.",
-            Drawn::Lines,
-            scaled,
-        ));
+        let (more, drawn) = self.applied.show(&self.given, &shares);
+        if drawn.is_empty() {
+            exhibits.push(exhibit(
+                "recall.scaled",
+                "The last feed-forward scaled",
+                "Mean probability of the right answer; at 1 it is as it was.",
+                Drawn::Lines,
+                scaled,
+            ));
+        }
+        exhibits.extend(drawn);
         if self.losses.len() == SCALES.len() {
             exhibits.push(exhibit(
                 "recall.text",
@@ -429,6 +470,7 @@ impl Circuit for Recall {
                 ),
             ));
         }
-        (verdict, exhibits)
+        verdict += &more.map_or(String::new(), |more| format!(" {more}"));
+        (Some(verdict), exhibits)
     }
 }

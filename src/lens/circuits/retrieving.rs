@@ -6,18 +6,21 @@
 //!
 //! Source: Wu et al., "Retrieval Head Mechanistically Explains Long-Context Factuality", 2024 (paper 29), text and code.
 
+pub mod replay;
+
 use super::{Circuit, Counts, Given, Prompt, in_percent, percent, strongest};
 use crate::Result;
 use crate::experiment::{Head, Removal};
 use crate::hook::Site;
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Fact, Grid};
 use crate::lens::ranks::correlation;
 use crate::lens::retrieval::{Passage, RETRIEVAL, retrieved};
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet};
 use crate::model::CpuModel;
 use crate::train::circuits::score::judge;
 use crate::train::circuits::{Draw, Task};
+use replay::Replay;
 
 /// Passages, their lengths and depths.
 const PASSAGES: usize = 20;
@@ -41,6 +44,7 @@ pub struct Retrieving {
     sets: Vec<Vec<Head>>,
     needle: Counts,
     fact: Counts,
+    replay: Option<Replay>,
 }
 
 impl Retrieving {
@@ -65,6 +69,7 @@ impl Retrieving {
             sets: Vec::new(),
             needle: Counts::default(),
             fact: Counts::default(),
+            replay: None,
             given,
         }
     }
@@ -126,17 +131,23 @@ impl Retrieving {
 
 impl Circuit for Retrieving {
     fn all(&self) -> usize {
-        PASSAGES + ASKED
+        PASSAGES + 1 + ASKED
     }
 
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
         match at.checked_sub(PASSAGES) {
             None => self.score(model, at),
-            Some(at) => self.ask(model, at),
+            Some(0) => {
+                // A short passage that is answered right, else any.
+                let right = self.scores.first().map_or(0, |(at, _)| *at);
+                self.replay = Some(Replay::new(&self.given, model, &self.passages[right])?);
+                Ok(())
+            }
+            Some(at) => self.ask(model, at - 1),
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         let scores = self.means(None);
         let heads = self.given.heads();
         let often = |head: usize| mean(self.scores.iter().map(|(_, all)| f32::from(u8::from(all[head] > 0.1))));
@@ -202,6 +213,11 @@ impl Circuit for Retrieving {
                 in_percent(self.fact.share(0)),
             );
         }
-        (verdict, exhibits)
+        if let Some(replay) = &self.replay {
+            let (told, drawn) = replay.show(&self.given, &order, &heads);
+            exhibits.extend(drawn);
+            verdict += &told;
+        }
+        ((!self.scores.is_empty()).then_some(verdict), exhibits)
     }
 }

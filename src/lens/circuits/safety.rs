@@ -15,18 +15,21 @@
 //! Source: Zhou et al., "On the Role of Attention Heads in Large Language Model Safety", 2025 (paper 8), text and code. The
 //! model that refuses and its topic are ours.
 
+pub mod epsilon;
+
 use super::{Circuit, Counts, Given, Prompt, in_percent, likeliest, percent, strongest};
 use crate::Result;
 use crate::engine::{divergence, log_probabilities};
 use crate::experiment::{Head, Removal};
 use crate::hook::{Array, HookPoint, Site};
-use crate::lens::exhibit::{Drawn, Exhibit};
+use crate::lens::exhibit::Drawn;
 use crate::lens::finding::{Fact, Grid};
 use crate::lens::ranks::rank_correlation;
-use crate::lens::study::{exhibit, grid, mean, sheet};
+use crate::lens::study::{Shown, exhibit, grid, mean, sheet};
 use crate::mechanism::eigen;
 use crate::model::CpuModel;
 use crate::train::circuits::Draw;
+use epsilon::Epsilon;
 
 /// Requests of either kind.
 const REQUESTS: usize = 16;
@@ -54,6 +57,7 @@ pub struct Safety {
     sets: Vec<Vec<Head>>,
     attack: Counts,
     right: Counts,
+    epsilon: Epsilon,
 }
 
 impl Safety {
@@ -78,6 +82,7 @@ impl Safety {
             sets: Vec::new(),
             attack: Counts::default(),
             right: Counts::default(),
+            epsilon: Epsilon::default(),
             given,
         }
     }
@@ -189,17 +194,21 @@ pub fn turned(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
 
 impl Circuit for Safety {
     fn all(&self) -> usize {
-        REQUESTS * (GROUP + 1)
+        REQUESTS * (GROUP + 2)
     }
 
     fn step(&mut self, model: &CpuModel, at: usize) -> Result<()> {
         match at / REQUESTS {
             phase if phase < GROUP => self.alone(model, at % REQUESTS),
-            _ => self.tried(model, at % REQUESTS),
+            GROUP => self.tried(model, at % REQUESTS),
+            _ => match self.group.first() {
+                Some(head) => self.epsilon.step(&self.given, model, &self.refused[at % REQUESTS], *head),
+                None => Ok(()),
+            },
         }
     }
 
-    fn show(&self) -> (String, Vec<Exhibit>) {
+    fn show(&self) -> Shown {
         let [down, across] = self.given.axes();
         let means = |way: usize| -> Vec<f32> { self.ships[way].iter().map(|all| mean(all.iter().copied())).collect() };
         let (uniform, zero) = (means(0), means(1));
@@ -245,7 +254,7 @@ impl Circuit for Safety {
             vec![percent("share", "Share of requests", lines)],
         );
         let found = self.attack.0.len() > GROUP;
-        let verdict = match (self.angles.is_empty(), found) {
+        let mut verdict = match (self.angles.is_empty(), found) {
             (true, _) => "Each head alone looks everywhere alike …".to_string(),
             (false, false) => format!("Sahara begins with {}.", names.join(", ")),
             (false, true) => format!(
@@ -279,6 +288,10 @@ impl Circuit for Safety {
                 effect,
             ));
         }
-        (verdict, exhibits)
+        if let Some((told, drawn)) = self.group.first().and_then(|head| self.epsilon.show(*head)) {
+            exhibits.push(drawn);
+            verdict += &told;
+        }
+        (Some(verdict), exhibits)
     }
 }

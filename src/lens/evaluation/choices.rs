@@ -3,20 +3,26 @@
 //!
 //! ```text
 //! PMV = Σ P(choice | prompt)      SFC = 1 − PMV      resolved: SFC < P(l₁) − P(l₂) of the two likeliest choices
-//! seq = argmax P(l|p)             pmi = argmax P(l|p) / P(l|cue)       pmi-L = the same, the cue behind the choices
+//! seq = argmax P(l|p)             sum = argmax P(l|p) + Σ P(words of l's kind | p)
+//! pmi = argmax P(l|p) / P(l|cue)       pmi-L = the same, the cue behind the choices
 //! ```
 //!
-//! The paper’s word “attentiveness” is about probability mass, not about attention weights. Its synthetic facts with known
-//! synonyms ask for a model trained on them, which is not shipped, so the mass on synonyms is not shown here.
+//! The paper’s word “attentiveness” is about probability mass, not about attention weights.
+//!
+//! What SFC bounds is known here: a question asks for a kind, and every word of that kind is another surface form of the same
+//! answer. So mass falls on the choices, on words of a choice’s kind that are no choice (synonyms), and on everything else,
+//! which is 1 in all, and SFC is never less than the mass on synonyms. `sum` gives a choice the words of its kind as well.
+//! Two choices may be of one kind, but never the right one and another.
 //!
 //! Source: Wiegreffe et al., 2023, read from its specification; questions and formats are ours.
 
 use super::{Answers, Headline, Metric, Reader, Suite};
 use crate::Result;
 use crate::lens::exhibit::{Drawn, Exhibit};
-use crate::lens::study::{exhibit, grid, sheet};
+use crate::lens::study::{exhibit, grid, sheet, told};
 use crate::tokenizer::Tokenizer;
 use crate::train::exam::{Exam, Format};
+use std::collections::BTreeSet;
 
 /// Answered examples before a question.
 const SHOTS: [usize; 3] = [0, 1, 2];
@@ -30,6 +36,9 @@ const METRICS: &[Metric] = &[
     Metric { id: "pmi_l", name: "right by pmi-L", unit: "" },
     Metric { id: "greedy", name: "right by greedy", unit: "" },
     Metric { id: "resolved", name: "resolved", unit: "" },
+    Metric { id: "synonyms", name: "mass on synonyms", unit: "" },
+    Metric { id: "right_kind", name: "of these of the right kind", unit: "" },
+    Metric { id: "sum", name: "right by sum", unit: "" },
 ];
 
 /// Whether no choice begins with another one, so that their probabilities may be added.
@@ -61,6 +70,18 @@ pub fn resolved(probabilities: &[f64]) -> bool {
     sorted.sort_by(|a, b| b.total_cmp(a));
     let outside = 1.0 - sorted.iter().sum::<f64>();
     sorted.len() < 2 || outside < sorted[0] - sorted[1]
+}
+
+/// The mass on other words of each choice's kind, from log-probabilities of the vocabulary.
+pub fn by_kin(log_probabilities: &[f64], kin: &[Vec<u32>]) -> Vec<f64> {
+    let of = |id: &u32| log_probabilities.get(*id as usize).map_or(0.0, |log| log.exp());
+    kin.iter().map(|own| own.iter().map(of).sum()).collect()
+}
+
+/// The mass on all of them, each word once.
+pub fn synonyms(log_probabilities: &[f64], kin: &[Vec<u32>]) -> f64 {
+    let all: Vec<u32> = kin.iter().flatten().copied().collect::<BTreeSet<u32>>().into_iter().collect();
+    by_kin(log_probabilities, &[all]).iter().sum()
 }
 
 /// Index of the largest ratio P(l|p) / P(l|p₀).
@@ -102,15 +123,17 @@ impl Suite for Choices {
 
     fn ask(&self, reader: &mut Reader<'_>, row: usize, _column: usize, item: usize) -> Result<Vec<f32>> {
         let sheet = self.exam.sheet(Format::ALL[row / SHOTS.len()], SHOTS[row % SHOTS.len()], item);
-        let mut given = |prompt: &[u32]| -> Result<(Vec<f64>, u32)> {
-            let all = reader.log_probabilities(prompt)?;
-            let best = (0..all.len()).max_by(|a, b| all[*a].total_cmp(&all[*b])).unwrap_or(0);
-            Ok((sheet.choices.iter().map(|id| all[*id as usize]).collect(), best as u32))
-        };
-        let (asked, best) = given(&sheet.prompt)?;
+        let everything = reader.log_probabilities(&sheet.prompt)?;
+        let best = (0..everything.len()).max_by(|a, b| everything[*a].total_cmp(&everything[*b])).unwrap_or(0) as u32;
+        let of_choices = |all: &[f64]| sheet.choices.iter().map(|id| all[*id as usize]).collect::<Vec<f64>>();
+        let asked = of_choices(&everything);
+        let mut given = |prompt: &[u32]| reader.log_probabilities(prompt).map(|all| of_choices(&all));
         let exp = |logs: Vec<f64>| logs.into_iter().map(f64::exp).collect::<Vec<f64>>();
-        let (cue, unasked) = (exp(given(&sheet.cue)?.0), exp(given(&sheet.unasked)?.0));
+        let (cue, unasked) = (exp(given(&sheet.cue)?), exp(given(&sheet.unasked)?));
         let (pmv, here) = (mass(&asked), exp(asked));
+        let kin = by_kin(&everything, &sheet.kin);
+        let synonyms = synonyms(&everything, &sheet.kin);
+        let summed: Vec<f64> = here.iter().zip(&kin).map(|(own, kin)| own + kin).collect();
         let right = |at: usize| f32::from(u8::from(at == sheet.right));
         let seq = by_ratio(&here, &vec![1.0; here.len()]);
         Ok(vec![
@@ -120,6 +143,9 @@ impl Suite for Choices {
             right(by_ratio(&here, &unasked)),
             f32::from(u8::from(best == sheet.choices[sheet.right])),
             f32::from(u8::from(resolved(&here))),
+            synonyms as f32,
+            kin[sheet.right] as f32,
+            right(by_ratio(&summed, &vec![1.0; here.len()])),
         ])
     }
 
@@ -139,12 +165,9 @@ impl Suite for Choices {
         ]
     }
 
-    fn verdict(&self, of: &Answers) -> String {
+    fn verdict(&self, of: &Answers) -> Option<String> {
         let at = |format, shots, metric| of.mean(Self::row(format, shots), metric);
         let (before, after) = (at(Format::None, 0, 0), at(Format::Words, 1, 0));
-        if !before.is_finite() || !after.is_finite() {
-            return String::new();
-        }
         let (right_before, right_after) = (at(Format::None, 0, 1), at(Format::Words, 1, 1));
         let rows = Format::ALL.len() * SHOTS.len();
         let pair = |row| of.values(row, 0).zip(of.values(row, 1));
@@ -156,13 +179,20 @@ impl Suite for Choices {
                 against += usize::from(rise(0) >= 0.1 && rise(1) <= 0.0);
             }
         }
-        format!(
-            "One example with its choices takes the mass on valid choices from {before:.2} to {after:.2} and accuracy from \
-             {right_before:.2} to {right_after:.2}. Over {} items mass and being right correlate with r = {:.2}; in {against} \
-             pairs of settings mass rises by 0.1 or more and accuracy does not.",
-            x.len(),
-            crate::lens::ranks::correlation(&x, &y)
-        )
+        let related = crate::lens::ranks::correlation(&x, &y);
+        let (bound, known) = (1.0 - before, at(Format::None, 0, 6));
+        let summed = at(Format::None, 0, 8);
+        let shown = [before, after, right_before, right_after, related, known, summed];
+        told(shown, || {
+            format!(
+                "One example with its choices takes the mass on valid choices from {before:.2} to {after:.2} and accuracy from \
+             {right_before:.2} to {right_after:.2}. Over {} items mass and being right correlate with r = {related:.2}; in {against} \
+             pairs of settings mass rises by 0.1 or more and accuracy does not. Without choices the bound on surface forms is \
+             {bound:.2}, of which {known:.2} is known to fall on other words of the choices’ kinds; counting those as well, {summed:.2} \
+             are right.",
+                x.len(),
+            )
+        })
     }
 
     /// Every number of every format.
@@ -177,6 +207,28 @@ impl Suite for Choices {
              could not change if all other mass went to the second choice."
         );
         let grid = grid((name, rows), ("number", metrics), vec![sheet("mean", "mean", "", values)]);
-        vec![exhibit("formats", "By format and examples", &caption, Drawn::Cells, grid)]
+        // Where the mass is, in shares of 1: the third part is what is left.
+        let share = |row: usize| {
+            let (choices, synonyms, right) = (of.mean(row, 0), of.mean(row, 6), of.mean(row, 7));
+            [choices, right, synonyms - right, 1.0 - choices - synonyms].map(|share| 100.0 * share)
+        };
+        let (down, rows) = self.down();
+        let parts = ["choices", "right kind, no choice", "a choice’s kind, no choice", "everything else"];
+        let masses = crate::lens::study::grid(
+            (down, rows.clone()),
+            ("mass on", parts.map(String::from).to_vec()),
+            vec![sheet("mass", "Probability", "%", (0..rows.len()).flat_map(share).collect())],
+        );
+        vec![
+            exhibit("formats", "By format and examples", &caption, Drawn::Cells, grid),
+            exhibit(
+                "mass",
+                "Where the probability is",
+                "A question asks for a kind, so other words of the kind are synonyms of the answer: what the bound 1 − PMV is for. \
+                 Choices are letters in enum, which have none.",
+                Drawn::Cells,
+                masses,
+            ),
+        ]
     }
 }

@@ -83,7 +83,7 @@ impl Suite for Mini {
         all
     }
 
-    fn verdict(&self, of: &Answers) -> String {
+    fn verdict(&self, of: &Answers) -> Option<String> {
         let scores: Vec<(String, f32)> = self
             .headlines()
             .iter()
@@ -99,7 +99,7 @@ impl Suite for Mini {
             .collect();
         let above: Vec<f32> = seven.iter().copied().filter(|mean| *mean >= FLOOR).collect();
         let needle = scores.iter().find(|(name, _)| name == "NIAH").map(|(_, mean)| *mean);
-        let (Some(needle), false) = (needle, seven.is_empty()) else { return String::new() };
+        let (Some(needle), false) = (needle, seven.is_empty()) else { return None };
         let mut words = format!(
             "HELMET-mini is {:.0} of 100 over the {} categories asked, and the needle beside them {:.0}.",
             100.0 * mean(seven.iter().copied()),
@@ -107,14 +107,13 @@ impl Suite for Mini {
             100.0 * needle
         );
         if !floor.is_empty() {
-            words += &format!(
-                " At their floor, and not to be read as a ranking: {}; the mean of the other {} is {:.0}.",
-                floor.join(", "),
-                above.len(),
-                100.0 * mean(above.iter().copied())
-            );
+            words += &format!(" At their floor, and not to be read as a ranking: {}", floor.join(", "));
+            words += &match above.len() {
+                0 => ".".to_string(),
+                count => format!("; the mean of the other {count} is {:.0}.", 100.0 * mean(above.iter().copied())),
+            };
         }
-        words
+        Some(words)
     }
 
     /// Recall and retrieval by where the asked document stands.

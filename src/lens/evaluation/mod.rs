@@ -13,7 +13,7 @@ pub use reader::{Reader, Subject};
 
 use super::exhibit::{Drawn, Exhibit};
 use super::finding::{Fact, Sheet};
-use super::study::{exhibit, grid, mean, sheet};
+use super::study::{Shown, exhibit, grid, mean, sheet};
 use crate::Result;
 use crate::experiment::Over;
 use crate::model::CpuModel;
@@ -55,8 +55,8 @@ pub trait Suite {
     fn ask(&self, reader: &mut Reader<'_>, row: usize, column: usize, item: usize) -> Result<Vec<f32>>;
     /// By what subjects are compared.
     fn headlines(&self) -> Vec<Headline>;
-    /// The finding about one subject in words.
-    fn verdict(&self, of: &Answers) -> String;
+    /// The finding about one subject in words; none while a number of it is missing.
+    fn verdict(&self, of: &Answers) -> Option<String>;
     /// Drawings of one subject beside its table.
     fn exhibits(&self, _of: &Answers) -> Vec<Exhibit> {
         Vec::new()
@@ -146,13 +146,13 @@ impl Evaluation {
     }
 
     /// The finding in words, and its drawings.
-    pub fn show(&self) -> (String, Vec<Exhibit>) {
+    pub fn show(&self) -> Shown {
         let headlines = self.suite.headlines();
         let names: Vec<String> = headlines.iter().map(|headline| headline.name.clone()).collect();
         let table: Vec<Vec<(f32, usize)>> =
             self.answers.iter().map(|of| headlines.iter().map(|headline| of.headline(headline)).collect()).collect();
         match (self.over, self.answers.first()) {
-            (_, None) => (String::new(), Vec::new()),
+            (_, None) => (None, Vec::new()),
             (Over::Pane, Some(of)) => {
                 let mut exhibits = vec![headline_table("", &[self.subjects[0].name.clone()], &names, &table)];
                 exhibits.extend(self.by_cell(of));
@@ -164,8 +164,9 @@ impl Evaluation {
                 let subjects: Vec<String> = self.subjects.iter().map(|subject| subject.name.clone()).collect();
                 let plain: Vec<Vec<f32>> =
                     table.iter().map(|row| row.iter().map(|(mean, _)| *mean).collect()).collect();
-                let words = [extremes(&subjects, &plain, &names), self.suite.compared(&names, &plain)];
-                (words.join(" ").trim().into(), vec![headline_table("variant", &subjects, &names, &table)])
+                let words = [extremes(&subjects, &plain, &names), self.suite.compared(&names, &plain)].join(" ");
+                let verdict = Some(words.trim().to_string()).filter(|words| !words.is_empty());
+                (verdict, vec![headline_table("variant", &subjects, &names, &table)])
             }
         }
     }
@@ -203,7 +204,7 @@ impl Evaluation {
         ))
     }
 
-    fn by_head(&self, names: &[String], table: &[Vec<(f32, usize)>]) -> (String, Vec<Exhibit>) {
+    fn by_head(&self, names: &[String], table: &[Vec<(f32, usize)>]) -> Shown {
         let (layers, heads) = self.heads;
         let change = |head: usize, at: usize| {
             table.get(head + 1).and_then(|row| row.get(at)).map_or(f32::NAN, |(mean, _)| mean - table[0][at].0)
@@ -220,7 +221,7 @@ impl Evaluation {
         let worst = (0..layers * heads)
             .filter(|head| change(*head, last).is_finite())
             .min_by(|a, b| change(*a, last).total_cmp(&change(*b, last)));
-        let verdict = worst.map_or(String::new(), |head| {
+        let verdict = worst.map(|head| {
             let (before, asked) = table[0][last];
             format!(
                 "Whole, the model reaches {:.2} in “{}” ({asked} items). Without L{}H{} alone that changes most, by {:+.2}.",

@@ -75,17 +75,15 @@ impl Suite for Needles {
         by_length.chain([Headline { name: "needles found".into(), metric: 0, cells: cells(&|_| true) }]).collect()
     }
 
-    fn verdict(&self, of: &Answers) -> String {
+    fn verdict(&self, of: &Answers) -> Option<String> {
         let columns = self.lengths.len();
         let asked = |cell: &usize| of.mean(*cell, 0).is_finite();
         let cells: Vec<usize> = (0..columns * DEPTHS.len()).filter(asked).collect();
-        let Some(worst) = cells.iter().copied().min_by(|a, b| of.mean(*a, 0).total_cmp(&of.mean(*b, 0))) else {
-            return String::new();
-        };
+        let worst = cells.iter().copied().min_by(|a, b| of.mean(*a, 0).total_cmp(&of.mean(*b, 0)))?;
         let all = Headline { name: String::new(), metric: 0, cells };
         let (mean, items) = of.headline(&all);
         let [low, high] = super::interval(mean, items);
-        format!(
+        Some(format!(
             "{:.0}% of {items} needles are found [{:.0}, {:.0}]. The worst cell, {} tokens at a depth of {} %, finds {:.0}%.",
             100.0 * mean,
             100.0 * low,
@@ -93,6 +91,6 @@ impl Suite for Needles {
             self.lengths[worst % columns],
             DEPTHS[worst / columns],
             100.0 * of.mean(worst, 0)
-        )
+        ))
     }
 }

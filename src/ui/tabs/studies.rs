@@ -37,6 +37,7 @@ fn name(study: Which) -> &'static str {
         Which::Safety => "Ships and Sahara",
         Which::Recall => "Factual recall",
         Which::Anchors => "Anchored answers",
+        Which::Calibration => "Calibration by head",
     }
 }
 
@@ -57,7 +58,13 @@ fn evaluates(study: Which) -> bool {
 fn on_tasks(study: Which) -> bool {
     let circuits = matches!(
         study,
-        Which::Channels | Which::Retrieval | Which::Letters | Which::Safety | Which::Recall | Which::Anchors
+        Which::Channels
+            | Which::Retrieval
+            | Which::Letters
+            | Which::Safety
+            | Which::Recall
+            | Which::Anchors
+            | Which::Calibration
     );
     circuits || evaluates(study)
 }

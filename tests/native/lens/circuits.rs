@@ -81,7 +81,7 @@ fn evened_weights_keep_their_sum() {
     assert_eq!(row, once);
 }
 
-fn whole(id: &str) -> Study {
+pub fn whole(id: &str) -> Study {
     let mut engine = block_on(Engine::open("circuits-2m", Choice::Cpu)).unwrap();
     let view = View { pin: Head { layer: 3, head: 0 }, ..View::default() };
     let experiment = Experiment { model: "circuits-2m".into(), view, ..Experiment::default() };
@@ -94,12 +94,12 @@ fn whole(id: &str) -> Study {
     }
 }
 
-fn sheet<'a>(study: &'a Study, exhibit: &str, sheet: &str) -> &'a Sheet {
+pub fn sheet<'a>(study: &'a Study, exhibit: &str, sheet: &str) -> &'a Sheet {
     let found = study.exhibits.iter().find(|one| one.id == exhibit).unwrap_or_else(|| panic!("no {exhibit}"));
     found.grid.sheets.iter().find(|one| one.id == sheet).unwrap_or_else(|| panic!("no {sheet} of {exhibit}"))
 }
 
-fn fact(study: &Study, exhibit: &str, id: &str) -> f32 {
+pub fn fact(study: &Study, exhibit: &str, id: &str) -> f32 {
     let found = study.exhibits.iter().find(|one| one.id == exhibit).unwrap();
     found.grid.facts.iter().find(|fact| fact.id == id).unwrap().value
 }
@@ -114,6 +114,12 @@ fn a_refusal_rests_on_few_heads() {
     assert!(attack[0] < 5.0 && others[0] > 95.0, "as it is: {share:?}");
     assert!(attack[3] > attack[0] + 30.0 && random[3] < random[0] + 10.0, "{share:?}");
     assert!(attack[1] > 90.0 && others[1] > others[0] - 15.0, "the first head alone: {share:?}");
+    // Check 4: the first of the group is the head whose angle is largest alone.
+    let angles = &sheet(&study, "safety.heads", "angle").values;
+    let widest = (0..angles.len()).max_by(|a, b| angles[*a].total_cmp(&angles[*b])).unwrap();
+    let first = Head { layer: widest / 6, head: widest % 6 };
+    let groups = study.exhibits.iter().find(|one| one.id == "safety.groups").unwrap();
+    assert!(groups.name.starts_with(&format!("Without {first},")), "{} and {first}", groups.name);
     let most = |id: &str| sheet(&study, "safety.heads", id).values.iter().copied().fold(0.0, f32::max);
     assert!(most("ships") >= 0.9 * most("ships_zero"));
     assert!(fact(&study, "safety.heads", "rank") > 0.3);
@@ -214,7 +220,7 @@ fn roles_on_tasks_have_controls() {
     let mut engine = block_on(Engine::open("circuits-2m", Choice::Cpu)).unwrap();
     let experiment = Experiment { model: "circuits-2m".into(), ..Experiment::default() };
     let report = block_on(engine.roles(&experiment, 0, async || false)).unwrap();
-    for id in ["retrieval", "letter", "content", "name_mover"] {
+    for id in ["retrieval", "letter", "content", "name_mover", "s_inhibition", "list", "safety"] {
         let role = report.roles.iter().find(|role| role.role == id).unwrap_or_else(|| panic!("no {id}"));
         assert_eq!((role.score.len(), role.shuffled.len()), (24, 24));
         assert!(role.false_positive_rate < 0.05, "{id}: {}", role.false_positive_rate);

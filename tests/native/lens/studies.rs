@@ -281,6 +281,7 @@ fn a_stream_costs_what_the_whole_text_does() {
     let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-2);
     assert!(apart(full, lost) && apart(lost, kept));
     let (verdict, exhibits) = streaming.show();
+    let verdict = verdict.unwrap();
     assert!(verdict.starts_with("Beyond the window") && exhibits[0].grid.facts.len() == 3, "{verdict}");
 }
 
