@@ -13,12 +13,37 @@ test("a refusal rests on few heads: the study runs to its end, says so, and is t
 
 test("each study of circuits begins by itself and draws", async ({ playground, page }) => {
   await playground.open(link("recall"));
-  for (const study of ["recall", "anchors", "letters", "retrieval", "channels"]) {
+  for (const study of ["recall", "anchors", "letters", "retrieval", "channels", "calibration"]) {
     await page.locator(`[data-test=study][data-word=${study}]`).click();
     await expect(page.getByTestId("studies")).toHaveAttribute("data-study", study);
     await expect(page.getByTestId("studies")).toHaveAttribute("data-whole", "true", { timeout: 150_000 });
     expect((await page.getByTestId("study-verdict").textContent()).length).toBeGreaterThan(80);
     expect(playground.hash()).toContain(`study=${study}`);
+  }
+});
+
+test("what a study edits is seen: labels, rows and their size, one answer token by token, ε, an intercept", async ({ playground, page }) => {
+  test.setTimeout(600_000);
+  const drawings = {
+    letters: ["letters.rank", "letters.labels", "letters.probe"],
+    anchors: ["anchors.labelled", "anchors.changed"],
+    retrieval: ["retrieval.replay", "retrieval.passage"],
+    safety: ["safety.epsilon"],
+    recall: ["recall.waterfall", "recall.intercept", "recall.neutral"],
+    features: ["agreement", "cues", "planted"],
+  };
+  await playground.open(link("letters"));
+  for (const [study, ids] of Object.entries(drawings)) {
+    await page.locator(`[data-test=study][data-word=${study}]`).click();
+    await expect(page.getByTestId("studies")).toHaveAttribute("data-study", study);
+    await expect(page.getByTestId("studies")).toHaveAttribute("data-whole", "true", { timeout: 200_000 });
+    for (const id of ids) {
+      const figure = page.locator(`[data-test=exhibit][data-exhibit="${id}"]`);
+      await expect(figure).toBeVisible();
+      const svg = await figure.locator(".picture svg").evaluate((node) => node.outerHTML);
+      expect(svg.length).toBeGreaterThan(300);
+      expect(svg).not.toMatch(/NaN|inf/);
+    }
   }
 });
 
