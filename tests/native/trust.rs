@@ -90,6 +90,27 @@ fn a_trial_chooses_between_processor_and_gpu() {
     assert!(trial.read > 0 && trial.written > 0);
 }
 
+/// Kernels that only software adapters run, which are checked where somebody insists on one.
+#[test]
+fn a_wrong_kernel_of_a_software_adapter_shows() {
+    let kernels = [
+        ("nothing", "nothing at all", ""),
+        ("matmul_alone", "low.y * left_w", "low.z * left_w"),
+        ("attend_alone", "sums[1] * fades.y", "sums[1] * fades.x"),
+        ("whole_rows", "at += step;", "at += step + 1u;"),
+        ("whole_columns", "quad(at.y + i)", "quad(at.x + i)"),
+    ];
+    let files = files();
+    for (name, from, to) in kernels {
+        let _faulty = Faulty::new(Faults::default());
+        fault::set(Faults { replace: Some((from.into(), to.into())), ..Faults::default() });
+        let engine = block_on(Engine::new(load("tiny", &files).unwrap(), Choice::Gpu)).unwrap();
+        let facts = engine.facts();
+        let right = name == "nothing" || !facts.software;
+        assert_eq!(facts.self_check_passed(), Some(right), "{name}: {facts:?}");
+    }
+}
+
 /// Every family of kernels, changed in one place.
 #[test]
 fn a_wrong_kernel_is_never_used() {
@@ -108,6 +129,8 @@ fn a_wrong_kernel_is_never_used() {
             "y[c] = y[c] * scale(column + c) + affine",
             "y[c] = 0.9 * y[c] * scale(column + c) + affine",
         ),
+        ("row_sums", "a.y + b.y + apart", "a.y + apart"),
+        ("sum_tiles", "x[at + 1u] = sums.y;", "x[at + 1u] = 2.0 * sums.y;"),
         ("sample", "u32(max(winner.y, 0.0))", "u32(max(winner.y + 1.0, 0.0))"),
         ("store_cached", "let slot = first_position() + row;", "let slot = first_position();"),
         ("not a program", "fn main(", "fn main_is_gone("),
