@@ -35,7 +35,7 @@ struct Layer {
 #[derive(Debug, Clone)]
 enum Side {
     /// Of every token `[B,G,K,D]`.
-    Whole(Tensor<4>),
+    Whole(Box<Tensor<4>>),
     /// Of one sequence, what is left of each key–value head.
     Parts(Vec<Part>, usize),
 }
@@ -87,7 +87,7 @@ impl Layers {
                 (layer.keys.extend(k, first), layer.values.extend(v, first))
             }
             None => {
-                let (keys, values) = (Side::Whole(k.clone()), Side::Whole(v.clone()));
+                let (keys, values) = (Side::Whole(Box::new(k.clone())), Side::Whole(Box::new(v.clone())));
                 self.0.push(Layer { tokens: k.dims()[2], keys, values, needs: None });
                 (k, v)
             }
@@ -124,8 +124,8 @@ impl Side {
     fn extend(&mut self, new: Tensor<4>, first: usize) -> Tensor<4> {
         match self {
             Side::Whole(rows) => {
-                *rows = Tensor::cat(vec![rows.clone(), new], 2);
-                rows.clone()
+                **rows = Tensor::cat(vec![(**rows).clone(), new], 2);
+                (**rows).clone()
             }
             Side::Parts(parts, width) => {
                 let ([_, _, count, _], device) = (new.dims(), new.device());
@@ -155,7 +155,7 @@ impl Side {
             if !lost || batch != 1 {
                 return;
             }
-            let values: Vec<f32> = rows.clone().into_data().iter().collect();
+            let values: Vec<f32> = (**rows).clone().into_data().iter().collect();
             let part = |rows: &[f32]| Part { positions: (0..tokens).collect(), rows: rows.to_vec() };
             *self = Side::Parts(values.chunks_exact(tokens * width).map(part).collect(), width);
         }

@@ -276,7 +276,8 @@ fn a_text_is_scored_against_softmax_on_the_same_windows() {
     assert!((row(3, "loss") - row(1, "loss")).abs() > 1e-3, "the second chip of a stack does something");
     // What a link would leave out with a notice is an error here.
     for command in [&["score", file][..], &["generate", "--model", "stories-3m", "--prompt", "a"]] {
-        let (sentence, _) = refusal(&[command, &["--engine", "cpu", "--stack", "streaming_window(windows:3)"]].concat());
+        let (sentence, _) =
+            refusal(&[command, &["--engine", "cpu", "--stack", "streaming_window(windows:3)"]].concat());
         assert!(sentence.contains("windows"), "{sentence}");
     }
     let (sentence, code) = refusal(&["score", file, "--engine", "cpu", "--stack", "nosuch"]);

@@ -127,8 +127,8 @@ fn values_outside_the_list_do_not_count() {
         let pattern = seen.get(layer, Site::Pattern).unwrap();
         let last = &pattern.data[(N - 1) * N..N * N];
         let plain = z(layer, None);
-        for key in 0..N {
-            assert_eq!(z(layer, Some(key)) != plain, last[key] != 0.0, "layer {layer}, key {key}");
+        for (key, weight) in last.iter().enumerate() {
+            assert_eq!(z(layer, Some(key)) != plain, *weight != 0.0, "layer {layer}, key {key}");
         }
         assert_eq!(last.iter().filter(|weight| **weight == 0.0).count() > 0, layer == 3);
     }

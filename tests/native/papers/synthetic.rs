@@ -19,6 +19,8 @@ const COMMAND: &str = "ATTNSCOPE_BLESS=1 cargo task test --only papers";
 /// Numbers of one experiment by name.
 pub type Numbers = BTreeMap<String, Vec<f32>>;
 
+type Measure = fn() -> Numbers;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Measured {
     /// How to measure anew.
@@ -29,7 +31,7 @@ struct Measured {
 
 #[test]
 fn what_papers_show_on_made_up_data_is_as_measured() {
-    let numbers: [(&str, fn() -> Numbers); 7] = [
+    let numbers: [(&str, Measure); 7] = [
         ("37 (e)", planted_sink),
         ("38 (c)", hyper::sampled_sums),
         ("38 (d)", hyper::planted_clusters),
