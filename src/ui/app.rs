@@ -5,6 +5,7 @@ use super::difference::Difference;
 use super::embed;
 use super::learn::{Learn, LessonStrip};
 use super::measured::Takeaway;
+use super::models::Models;
 use super::notices::{Notices, Status};
 use super::offline::Offline;
 use super::pane::{AddPane, PaneView};
@@ -59,6 +60,8 @@ fn Playground() -> impl IntoView {
             <a class="skip" href="#main" on:click=focus_main>"Skip to content"</a>
             <TopBar help/>
         })}
+        // A figure has no bar, and the notice about a missing model opens the same dialog.
+        {framed.then(|| view! { <Models/> })}
         <Notices/>
         <Takeaway/>
         {(!framed).then(|| view! { <LessonStrip/> })}

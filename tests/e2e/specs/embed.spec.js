@@ -1,5 +1,7 @@
 // Figures in somebody else's page: three on a plain page under a strict policy, with one engine behind them.
+import { readFileSync } from "node:fs";
 import { test as base, expect } from "@playwright/test";
+import { Elsewhere } from "../pages/elsewhere.js";
 import { Figures } from "../pages/figures.js";
 
 const test = base.extend({
@@ -148,4 +150,25 @@ test("wrong origins are not answered; other versions and broken messages are ref
   await expect(prompt).toHaveValue("Changed");
   // The browser reports the messages that the mute frame would have sent elsewhere.
   figures.failures = figures.failures.filter((line) => !line.includes("elsewhere.example"));
+});
+
+test("a figure whose model is not here offers to fetch it, and then shows it", async ({ figures }) => {
+  const shipped = (name) => readFileSync(new URL(`../../../www/models/circuits-2m/${name}`, import.meta.url));
+  const server = await new Elsewhere(Object.fromEntries(["config.json", "tokenizer.json", "model.safetensors"].map((name) => [`small/${name}`, shipped(name)]))).open();
+  try {
+    const prompt = 'p="Once upon a time" a="softmax" hide="tabs profiles wall" eager';
+    await figures.host(`<attn-scope m="url:${server.base}small/" ${prompt}></attn-scope><attn-scope m="circuits-2m" ${prompt}></attn-scope>`);
+    const inside = figures.inside(0);
+    await expect(inside.getByTestId("model-absent")).toContainText(server.base);
+    expect(server.asked, "nothing is fetched unasked").toEqual([]);
+    await inside.getByTestId("load-model").click();
+    await expect(inside.getByTestId("arriving")).toHaveAttribute("data-state", "arrived", { timeout: 60_000 });
+    await figures.settled(0);
+    await figures.settled(1);
+    // The same weights as the shipped model's, so the same numbers.
+    const loss = (index) => figures.inside(index).locator("[data-test=pane][data-pane=a]").getAttribute("data-loss");
+    expect(Number(await loss(0))).toBeCloseTo(Number(await loss(1)), 6);
+  } finally {
+    await server.close();
+  }
 });
