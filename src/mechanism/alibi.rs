@@ -88,7 +88,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/alibi.wgsl")),
-    source: include_str!("alibi.rs"),
     plug: Plug::score_mod::<Alibi>(),
     exhibits: &[],
 };

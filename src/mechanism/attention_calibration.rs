@@ -244,7 +244,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/attention_calibration.wgsl")),
-    source: include_str!("attention_calibration.rs"),
     plug: Plug::pattern_mod::<AttentionCalibration>(),
     exhibits: super::exhibits::attention_calibration::ALL,
 };

@@ -195,7 +195,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/attention_sink_operators.wgsl")),
-    source: include_str!("attention_sink_operators.rs"),
     plug: Plug::normalizer::<AttentionSinkOperators>(),
     exhibits: super::exhibits::attention_sink_operators::ALL,
 };

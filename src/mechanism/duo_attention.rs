@@ -144,7 +144,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/duo_attention.wgsl")),
-    source: include_str!("duo_attention.rs"),
     plug: Plug::mask_mod::<DuoAttention>(),
     exhibits: super::exhibits::duo_attention::ALL,
 };

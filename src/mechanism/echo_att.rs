@@ -244,7 +244,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/echo_att.wgsl")),
-    source: include_str!("echo_att.rs"),
     plug: Plug::pattern_mod::<EchoAtt>(),
     exhibits: super::exhibits::echo_att::ALL,
 };

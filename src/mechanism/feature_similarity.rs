@@ -154,7 +154,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/feature_similarity.wgsl")),
-    source: include_str!("feature_similarity.rs"),
     plug: Plug::normalizer::<FeatureSimilarity>(),
     exhibits: &[],
 };

@@ -93,7 +93,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/halo_attention.wgsl")),
-    source: include_str!("halo_attention.rs"),
     plug: Plug::mask_mod::<HaloAttention>(),
     exhibits: super::exhibits::halo_attention::ALL,
 };

@@ -178,7 +178,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/hyper_attention.wgsl")),
-    source: include_str!("hyper_attention.rs"),
     plug: Plug::selector::<HyperAttention>(),
     exhibits: super::exhibits::hyper_attention::ALL,
 };

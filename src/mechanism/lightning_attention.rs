@@ -244,7 +244,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/lightning_attention.wgsl")),
-    source: include_str!("lightning_attention.rs"),
     plug: Plug::mixer::<LightningAttention>(),
     exhibits: super::exhibits::lightning_attention::ALL,
 };

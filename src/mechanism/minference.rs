@@ -193,7 +193,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/minference.wgsl")),
-    source: include_str!("minference.rs"),
     plug: Plug::selector::<Minference>(),
     exhibits: super::exhibits::minference::ALL,
 };

@@ -89,7 +89,9 @@ use crate::spec::{Param, Value};
 use crate::{Error, Result};
 
 /// Every mechanism, alphabetical.
-pub const ALL: &[&Mechanism] = &[
+///
+/// A static and no constant: every part of the program that names a constant gets a copy of all that hangs on it.
+pub static ALL: &[&Mechanism] = &[
     &alibi::MECHANISM,
     &attention_calibration::MECHANISM,
     &attention_sink_operators::MECHANISM,
@@ -143,8 +145,6 @@ pub struct Mechanism {
     pub parity: Tolerance,
     /// The GPU twin, absent for pure analysis.
     pub wgsl: Option<&'static str>,
-    /// The file itself, whose module comment is the mechanism's page.
-    pub source: &'static str,
     /// Role, parameters and tensor code.
     pub plug: Plug,
     /// What it draws of a pass, see [`exhibits`].
@@ -227,6 +227,10 @@ impl Tolerance {
 /// Stem and version of every file of `src/mechanism`.
 const VERSIONS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mechanism_versions.rs"));
 
+/// Stem and module comment of every file of `src/mechanism`. The page has them in `www/mechanisms.json`, so that neither it
+/// nor the worker carries them in its code.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mechanism_pages.rs"));
+
 impl Mechanism {
     /// Version of the definition: eight digits made of the text of both twins, so that it changes when they do.
     pub fn version(&self) -> &'static str {
@@ -263,11 +267,7 @@ impl Mechanism {
 
     /// The module comment as Markdown.
     pub fn page(&self) -> String {
-        let lines = self.source.lines().take_while(|line| line.starts_with("//!"));
-        lines
-            .map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default())
-            .collect::<Vec<_>>()
-            .join("\n")
+        PAGES.iter().find(|(stem, _)| *stem == self.id).map_or_else(String::new, |(_, page)| page.to_string())
     }
 }
 

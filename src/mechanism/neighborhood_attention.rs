@@ -99,7 +99,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/neighborhood_attention.wgsl")),
-    source: include_str!("neighborhood_attention.rs"),
     plug: Plug::mask_mod::<NeighborhoodAttention>(),
     exhibits: super::exhibits::neighborhood_attention::ALL,
 };

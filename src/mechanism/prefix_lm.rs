@@ -91,7 +91,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/prefix_lm.wgsl")),
-    source: include_str!("prefix_lm.rs"),
     plug: Plug::mask_mod::<PrefixLm>(),
     exhibits: &[],
 };

@@ -221,7 +221,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/routing_attention.wgsl")),
-    source: include_str!("routing_attention.rs"),
     plug: Plug::mixer::<RoutingAttention>(),
     exhibits: super::exhibits::routing_attention::ALL,
 };

@@ -129,7 +129,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/s2_attention.wgsl")),
-    source: include_str!("s2_attention.rs"),
     plug: Plug::mask_mod::<S2Attention>(),
     exhibits: super::exhibits::s2_attention::ALL,
 };

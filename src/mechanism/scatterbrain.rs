@@ -193,7 +193,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/scatterbrain.wgsl")),
-    source: include_str!("scatterbrain.rs"),
     plug: Plug::mixer::<Scatterbrain>(),
     exhibits: super::exhibits::scatterbrain::ALL,
 };

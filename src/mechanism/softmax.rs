@@ -92,7 +92,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/softmax.wgsl")),
-    source: include_str!("softmax.rs"),
     plug: Plug::normalizer::<Softmax>(),
     exhibits: &[],
 };

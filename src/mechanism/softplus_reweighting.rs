@@ -208,7 +208,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/softplus_reweighting.wgsl")),
-    source: include_str!("softplus_reweighting.rs"),
     plug: Plug::normalizer::<SoftplusReweighting>(),
     exhibits: super::exhibits::softplus_reweighting::ALL,
 };

@@ -89,7 +89,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/streaming_window.wgsl")),
-    source: include_str!("streaming_window.rs"),
     plug: Plug::mask_mod::<StreamingWindow>(),
     exhibits: &[],
 };

@@ -244,7 +244,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/tidal_decode.wgsl")),
-    source: include_str!("tidal_decode.rs"),
     plug: Plug::selector::<TidalDecode>(),
     exhibits: super::exhibits::tidal_decode::ALL,
 };

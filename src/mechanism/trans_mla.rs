@@ -234,7 +234,6 @@ pub const MECHANISM: Mechanism = Mechanism {
     ],
     parity: Tolerance::F32,
     wgsl: Some(include_str!("../../shaders/mechanism/trans_mla.wgsl")),
-    source: include_str!("trans_mla.rs"),
     plug: Plug::projection_mod::<TransMla>(),
     exhibits: super::exhibits::trans_mla::ALL,
 };

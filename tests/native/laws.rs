@@ -165,20 +165,9 @@ const REDUCES: Law = Law::ReducesTo { other: "softmax", at: &[("breakage", Value
 /// A broken mechanism that claims these laws.
 fn claim(plug: Plug, laws: &'static [Law]) -> &'static Mechanism {
     let softmax = attnscope::mechanism::by_id("softmax").unwrap();
-    let Mechanism { name, summary, parity, source, .. } = *softmax;
+    let Mechanism { name, summary, parity, .. } = *softmax;
     let paper = attnscope::mechanism::Paper { ..softmax.paper };
-    Box::leak(Box::new(Mechanism {
-        id: "broken",
-        name,
-        summary,
-        paper,
-        laws,
-        parity,
-        wgsl: None,
-        source,
-        plug,
-        exhibits: &[],
-    }))
+    Box::leak(Box::new(Mechanism { id: "broken", name, summary, paper, laws, parity, wgsl: None, plug, exhibits: &[] }))
 }
 
 /// Whether the law (or, at `None`, finiteness) is reported as broken.

@@ -449,7 +449,6 @@ pub fn with_wgsl(of: &Mechanism, wgsl: &'static str) -> &'static Mechanism {
         laws: of.laws,
         parity: of.parity,
         wgsl: Some(wgsl),
-        source: of.source,
         exhibits: of.exhibits,
         plug: Plug {
             role: plug.role,
