@@ -1,9 +1,7 @@
 //! The release bundle: trunk builds it, this checks it and tells its size.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::offline;
 use crate::place::Place;
@@ -33,7 +31,7 @@ pub fn build(place: &Place) -> Result {
     }
     judge_pages(&dist)?;
     offline::write(&dist, &files(&dist)?)?;
-    report_sizes(&dist)
+    report_sizes(place, &dist)
 }
 
 /// The folder of a bundle that has been built.
@@ -73,38 +71,30 @@ fn judge_pages(dist: &Path) -> Result {
     Ok(())
 }
 
-fn report_sizes(dist: &Path) -> Result {
+/// Node compresses what its arguments name as a static host would beforehand, and tells the sizes in that order.
+const COMPRESS: &str = "const z = require('zlib'), fs = require('fs'), c = z.constants; \
+    for (const path of process.argv.slice(1)) { const bytes = fs.readFileSync(path); \
+    console.log(z.brotliCompressSync(bytes, { params: { [c.BROTLI_PARAM_LGWIN]: 24, [c.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length); }";
+
+fn report_sizes(place: &Place, dist: &Path) -> Result {
     let mut code: Vec<PathBuf> = files(dist)?;
     code.retain(|path| path.extension().is_some_and(|extension| extension == "wasm" || extension == "js"));
     code.sort();
-    let brotli = shell::find("brotli", &[]).is_some();
-    println!("{:<28}{:>12}{:>12}", "file", "bytes", if brotli { "brotli" } else { "" });
-    let (mut total, mut total_small) = (0, 0);
-    for path in code {
-        let bytes = doing("read", &path, fs::read(&path))?;
-        let small = brotli.then(|| compressed_size(&bytes)).flatten();
-        total += bytes.len();
-        total_small += small.unwrap_or(0);
-        let name = path.strip_prefix(dist).unwrap_or(&path).display().to_string();
-        println!("{name:<28}{:>12}{:>12}", bytes.len(), small.map_or_else(String::new, |size| size.to_string()));
+    let told = shell::output(place.command("node").args(["-e", COMPRESS]).args(&code))?;
+    let small: Vec<u64> = String::from_utf8_lossy(&told.stdout).lines().filter_map(|line| line.parse().ok()).collect();
+    if small.len() != code.len() {
+        return fail("node could not compress the bundle's files; try `node --version`, which must be 18 or newer");
     }
-    println!("{:<28}{total:>12}{:>12}", "all", if brotli { total_small.to_string() } else { String::new() });
+    println!("{:<28}{:>12}{:>12}", "file", "bytes", "brotli");
+    let (mut total, mut total_small) = (0, 0);
+    for (path, small) in code.iter().zip(small) {
+        let bytes = doing("look at", path, fs::metadata(path))?.len();
+        total += bytes;
+        total_small += small;
+        println!("{:<28}{bytes:>12}{small:>12}", path.strip_prefix(dist).unwrap_or(path).display());
+    }
+    println!("{:<28}{total:>12}{total_small:>12}", "all");
     Ok(())
-}
-
-fn compressed_size(bytes: &[u8]) -> Option<usize> {
-    let mut child = Command::new("brotli")
-        .args(["--quality=9", "--stdout", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut input = child.stdin.take()?;
-    std::thread::scope(|scope| {
-        // Written from the side: the program answers before it has read everything.
-        scope.spawn(move || input.write_all(bytes));
-        child.wait_with_output().ok().map(|output| output.stdout.len())
-    })
 }
 
 /// Every file below a folder.
