@@ -24,7 +24,7 @@ impl Price {
             Price::Kv => "KV cache, kB",
             Price::Flops => "MFLOP per token",
             Price::Pass => "measured pass, × softmax",
-            Price::Decode => "measured time per drawn token, × softmax on the same engine",
+            Price::Decode => "measured time per drawn token, × softmax",
         }
     }
 

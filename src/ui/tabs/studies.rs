@@ -122,7 +122,13 @@ pub fn StudiesTab() -> impl IntoView {
         });
         view! { <Figure exhibit width/> }
     };
-    let verdict = move || answer.with(|answered| study(answered).map(|study| study.verdict.clone()));
+    // The first sentence is the answer; what else was found stands behind it, smaller.
+    let verdict = move || {
+        let words = answer.with(|answered| study(answered).map(|study| study.verdict.clone())).unwrap_or_default();
+        let (first, rest) = words.split_once(". ").map_or((words.as_str(), ""), |(first, rest)| (first, rest));
+        let stop = if rest.is_empty() { "" } else { ". " };
+        view! { {format!("{first}{stop}")}<span class="rest">{rest.to_owned()}</span> }
+    };
     let trouble = move || {
         let trouble = answer.with(|answered| answered.fetched.trouble.clone());
         trouble.filter(|trouble| trouble.code != "superseded").map(|trouble| trouble.message)
