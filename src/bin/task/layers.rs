@@ -235,7 +235,7 @@ impl Runner<'_> {
         tests.args(["test", "--headless", "--chrome", "--mode", "no-install", "--chromedriver"]).arg(driver);
         tests.args(["--", "--profile", "web", "--features", "worker", "--test", "wasm"]);
         tests.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities(self.place, &browser)?);
-        tests.env("WASM_BINDGEN_TEST_TIMEOUT", "300");
+        tests.env("WASM_BINDGEN_TEST_TIMEOUT", "900");
         count_rust(self.prepare(&mut tests))
     }
 
