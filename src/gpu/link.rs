@@ -1,10 +1,10 @@
 //! The linker: text in, one WGSL program out.
 //!
 //! `#import name` pulls `shaders/shared/name.wgsl` once; `#slot name` is filled with a shared piece or with calls to the
-//! mechanisms of the stack, or with nothing. A kernel may also name a piece that stands in for an imported one. Behind the kernel stand, per mechanism: its parameter struct generated from
-//! the declaration, a constant for each word of a choice, its uniform and inputs as further bindings, and its file.
-//! Bindings are read back from the text, which has one fixed line form, so that Rust never lists them again; those of a
-//! shared piece are numbered anew, behind what stands before them:
+//! mechanisms of the stack, or with nothing. A kernel may also name a piece that stands in for an imported one. Behind the
+//! kernel stand, per mechanism: its parameter struct generated from the declaration, a constant for each word of a choice,
+//! its uniform and inputs as further bindings, and its file. Bindings are read back from the text, which has one fixed line
+//! form, so that Rust never lists them again; those of a shared piece are numbered anew, behind what stands before them:
 //!
 //! ```text
 //! @group(0) @binding(1) var<storage, read> q: array<f32>; // [B,H,Q,D]

@@ -45,8 +45,9 @@
 //!
 //! Measured: over clustered points the combination has a smaller error than either part at every temperature the paper
 //! looks at; with 16 buckets in 2 rounds it loses to the support alone at the highest, 0.46 to 0.39, as the specification
-//! says it must (`tests/golden/papers.synthetic.json`). On stories-3m over 452 tokens of an unseen story it does not pay: loss 3.293 exact, 3.432 with a window of 32
-//! and 32 features, 3.431 without the features, 3.378 with a window of 64 and none, 5.01 with features alone.
+//! says it must (`tests/golden/papers.synthetic.json`). On stories-3m over 452 tokens of an unseen story it does not pay:
+//! loss 3.293 exact, 3.432 with a window of 32 and 32 features, 3.431 without the features, 3.378 with a window of 64 and
+//! none, 5.01 with features alone.
 
 use super::{
     Fill, Grid, Input, Law, MASKED, Mechanism, Memory, Mixed, Mixer, Paper, Place, Plug, Stage, Tolerance, Vectors,
