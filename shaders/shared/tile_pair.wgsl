@@ -8,15 +8,16 @@ fn pair_at(head: u32, row: u32, key: u32) -> Pair {
     return Pair(shape.layer, shape.layers, head, shape.heads, shape.kv_heads, first_position() + row, key);
 }
 
-// The log-weight of a kept pair, MASKED for one that is removed.
+// The log-weight of a kept pair, MASKED for one that is removed. Masks are asked about later keys, too, where their answer
+// does not count: sixteen of these stand in one loop, and with branches in them a software driver took gigabytes to compile.
 fn kept(head: u32, row: u32, key: u32, keys: u32, q_row: u32) -> f32 {
     let pair = pair_at(head, row, key);
     var reach = 0u;
     #slot reach
-    var keep = row < shape.queries && pair.key < max(min(keys, pair.query + 1u), reach);
-    if (keep && pair.key >= reach) {
-        #slot keep
-    }
+    var keep = true;
+    #slot keep
+    let seen = (row < shape.queries) & (pair.key < max(min(keys, pair.query + 1u), reach));
+    keep = seen & (keep | (pair.key < reach));
     var log_weight = MASKED;
     if (keep) {
         log_weight = chosen_weight(q_row * keys + pair.key);
