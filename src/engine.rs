@@ -6,7 +6,7 @@
 //! [`Engine::new`] chooses the engine by a short trial and checks it on this device ([`mod@fixture`] for each mechanism, when it is first
 //! used); a lost device is opened again, and one that fails otherwise leaves the work to the processor. [`Engine::run`]
 //! answers an experiment, [`Engine::head`] shows one head in full, [`Engine::roles`] probes a pane, [`Engine::generate`]
-//! continues a prompt, [`Engine::verify`] compares with the definition. A pane whose stack and tokens did not change since
+//! continues a prompt, [`Engine::written`] shows what that reads, [`Engine::verify`] compares with the definition. A pane whose stack and tokens did not change since
 //! the last run is not computed again. Work between forward passes can be stopped: the callers hand in a `stop` that is
 //! asked between panes and probes, which is also where a worker hears newer messages.
 
@@ -36,12 +36,14 @@ mod trial;
 mod values;
 mod verify;
 mod visible;
+mod written;
 
 pub use check::Reference;
 pub use generate::{Burst, End, Generation};
 pub use measure::{divergence, log_probabilities};
 pub use open::{Choice, Engine};
 pub use price::price;
+pub use written::Written;
 
 use crate::Result;
 use crate::hook::{ActivationCache, Array, Selection};

@@ -9,7 +9,7 @@ const VERSION = 1;
 const host = new URLSearchParams(location.search).get("host");
 
 // Commands that look at what an earlier command of the same figure left in the engine, and that earlier command.
-const LOOKS_AT = { head: "run", burst: "begin" };
+const LOOKS_AT = { head: "run", burst: "begin", written: "begin" };
 
 let worker = null;
 let listens = false;

@@ -76,6 +76,15 @@ pub enum Command {
         /// At most this many; fewer when they would take longer than a frame or two.
         most: usize,
     },
+    /// What the continuation of one pane has read so far: rows of the map of one head.
+    Written {
+        /// Pane index.
+        pane: usize,
+        /// Which head.
+        head: Head,
+        /// Position of the first query that is wanted.
+        first: usize,
+    },
     /// What this device can do at most.
     Ceilings,
     /// What one variant costs and is worth.
@@ -190,6 +199,15 @@ pub enum Reply {
         ended: bool,
         /// Why it ended, where that is not the natural end.
         notice: Option<String>,
+    },
+    /// Answer to [`Command::Written`]; the buffer is the pattern `[Q,K]`.
+    Written {
+        /// Rows: queries from the first one that was wanted on.
+        queries: usize,
+        /// Columns: every token that was read.
+        keys: usize,
+        /// Whether the rows come from what the continuation kept, and not from a pass of their own.
+        kept: bool,
     },
     /// Answer to [`Command::Ceilings`].
     Ceilings {

@@ -10,7 +10,7 @@ mod browser;
 mod fetch;
 
 use super::{Command, LawReport, Reply};
-use crate::engine::{Choice, Engine, Generation};
+use crate::engine::{Choice, Engine, Generation, Written};
 use crate::hook::Array;
 use crate::mechanism;
 use crate::model::{self, Files};
@@ -295,12 +295,7 @@ impl Server {
                 Ok((Reply::Begun { millis }, Vec::new()))
             }
             Command::Burst { pane, most } => {
-                let kept = self.continuations.borrow_mut().remove(pane);
-                let mut continuation = kept.ok_or_else(|| Error::Unknown {
-                    what: "continuation",
-                    name: format!("of pane {}", pane + 1),
-                    remedy: "begin one first".into(),
-                })?;
+                let mut continuation = self.take_continuation(*pane)?;
                 let burst = engine.burst(&mut continuation, *most).await?;
                 let reply = Reply::Burst {
                     tokens: burst.tokens.iter().map(|id| engine.token(*id)).collect(),
@@ -312,6 +307,16 @@ impl Server {
                 self.continuations.borrow_mut().insert(*pane, continuation);
                 Ok((reply, Vec::new()))
             }
+            Command::Written { pane, head, first } => {
+                let continuation = self.take_continuation(*pane)?;
+                let written = engine.written(&continuation, *head, *first).await;
+                self.continuations.borrow_mut().insert(*pane, continuation);
+                let Written { pattern, kept, .. } = written?;
+                let [queries, keys] = pattern.shape[..] else {
+                    return Err(Error::Internal("a map has no rows and columns".into()));
+                };
+                Ok((Reply::Written { queries, keys, kept }, vec![pattern]))
+            }
             Command::Verify => Ok((Reply::Verified { verification: engine.verify(newer_run).await? }, Vec::new())),
             Command::Open { .. }
             | Command::OpenFiles { .. }
@@ -320,6 +325,14 @@ impl Server {
             | Command::Stop
             | Command::StopReading => Err(Error::Internal("a command went astray".into())),
         }
+    }
+
+    fn take_continuation(&self, pane: usize) -> Result<Generation> {
+        self.continuations.borrow_mut().remove(&pane).ok_or_else(|| Error::Unknown {
+            what: "continuation",
+            name: format!("of pane {}", pane + 1),
+            remedy: "begin one first".into(),
+        })
     }
 
     fn fail(&self, id: u32, error: &Error) {

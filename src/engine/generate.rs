@@ -18,6 +18,8 @@
 use super::runner::is_failure;
 use super::{Engine, Request};
 #[cfg(feature = "gpu")]
+use crate::gpu::decode::plan::Way;
+#[cfg(feature = "gpu")]
 use crate::gpu::decode::{Decode, Done, Drawn};
 use crate::hook::Selection;
 use crate::mechanism::Stack;
@@ -36,18 +38,20 @@ const PART: usize = 128;
 /// A continuation under way.
 pub struct Generation {
     pub(super) stack: Stack,
-    seed: u64,
+    pub(super) seed: u64,
     sampler: Sampler,
     /// Tokens of the prompt, then those drawn.
     tokens: Vec<u32>,
     prompt: usize,
     prompt_millis: f32,
     end: Option<End>,
-    on: On,
+    /// Whether somebody may look at what it reads, see [`Engine::written`].
+    keep: bool,
+    pub(super) on: On,
 }
 
 /// What computes a continuation, with what it has kept.
-enum On {
+pub(super) enum On {
     /// The burn model; logits behind the last token, where they are known already.
     Processor(Box<Seen>, Option<Vec<f32>>),
     /// The WGSL engine, and how many tokens the next burst may have.
@@ -131,11 +135,12 @@ impl Engine {
         sampling: Sampling,
         seed: u64,
     ) -> Result<Generation> {
-        self.generate_unless(stack, prompt, sampling, seed, async || false).await
+        self.generate_unless(stack, prompt, sampling, seed, false, async || false).await
     }
 
     /// The same; `stop` is asked whenever a part of the prompt has been read. Under mechanisms the processor reads it as a
-    /// whole, since some of them choose by what all of it holds.
+    /// whole, since some of them choose by what all of it holds. With `keep` the GPU keeps the queries of all positions, so
+    /// that [`Engine::written`] needs no second pass.
     ///
     /// # Errors
     /// [`Error::Superseded`] when stopped; those of [`Engine::generate`].
@@ -145,19 +150,20 @@ impl Engine {
         prompt: &[u32],
         sampling: Sampling,
         seed: u64,
+        keep: bool,
         stop: impl AsyncFn() -> bool,
     ) -> Result<Generation> {
         let sampler = Sampler::new(sampling)?;
         self.runner.cpu.check_tokens(prompt, 0)?;
         let stack = self.measured(stack, seed).await?;
         let start = Instant::now();
-        let on = match self.on_gpu(&stack, seed, &sampler, prompt, &stop).await? {
+        let on = match self.on_gpu(&stack, seed, &sampler, prompt, keep, &stop).await? {
             Some(on) => on,
             None => self.on_processor(&stack, seed, prompt, &stop).await?,
         };
         let prompt_millis = start.elapsed().as_secs_f32() * 1e3;
         let (tokens, length) = (prompt.to_vec(), prompt.len());
-        Ok(Generation { stack, seed, sampler, tokens, prompt: length, prompt_millis, end: None, on })
+        Ok(Generation { stack, seed, sampler, tokens, prompt: length, prompt_millis, end: None, keep, on })
     }
 
     /// The next tokens, at most `most`, fewer where that would take longer than a frame or two, at least one unless it has
@@ -195,12 +201,13 @@ impl Engine {
         seed: u64,
         sampler: &Sampler,
         tokens: &[u32],
+        keep: bool,
         stop: &impl AsyncFn() -> bool,
     ) -> Result<Option<On>> {
         self.runner.trust(stack).await?;
         while let Some(gpu) = &self.runner.gpu {
             let begun = async {
-                let mut decode = gpu.decode(stack.clone(), seed).await?;
+                let mut decode = gpu.decode_with(stack.clone(), seed, Way { keep, ..gpu.way() }).await?;
                 decode.read_unless(tokens, tokens.len(), sampler, stop).await?;
                 Ok(Some(On::Gpu(Box::new(decode), 1)))
             };
@@ -221,6 +228,7 @@ impl Engine {
         _: u64,
         _: &Sampler,
         _: &[u32],
+        _: bool,
         _: &impl AsyncFn() -> bool,
     ) -> Result<Option<On>> {
         Ok(None)
@@ -260,8 +268,8 @@ impl Engine {
         self.runner.recover(&error).await?;
         // What was drawn is read again; draws depend on seed and position alone, so the text goes on as it would have.
         let (stack, tokens, seed) = (generation.stack.clone(), generation.tokens.clone(), generation.seed);
-        let sampler = generation.sampler;
-        let on = self.on_gpu(&stack, seed, &sampler, &tokens, &async || false).await?;
+        let (sampler, keep) = (generation.sampler, generation.keep);
+        let on = self.on_gpu(&stack, seed, &sampler, &tokens, keep, &async || false).await?;
         generation.on = on.unwrap_or_else(|| On::Processor(Box::default(), None));
         Ok(())
     }

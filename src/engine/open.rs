@@ -258,7 +258,7 @@ impl Engine {
         let Draw { temperature, top_k, top_p, .. } = experiment.draw;
         let sampling = Sampling { temperature, top_k, top_p, seed: experiment.seed };
         let tokens = plan.tokens_of(pane).to_vec();
-        self.generate_unless(plan.stacks.swap_remove(pane), &tokens, sampling, plan.seed, stop).await
+        self.generate_unless(plan.stacks.swap_remove(pane), &tokens, sampling, plan.seed, true, stop).await
     }
 
     /// One head of one pane of the last run, in full.
@@ -267,10 +267,7 @@ impl Engine {
     /// [`Error::Unknown`] when there was no such run, pane or head; those of the pass.
     pub async fn head(&mut self, pane: usize, head: Head) -> Result<HeadMaps> {
         let missing = |what: &'static str, name: String, remedy: String| Error::Unknown { what, name, remedy };
-        if head.layer >= self.config.layers || head.head >= self.config.heads {
-            let most = Head { layer: self.config.layers - 1, head: self.config.heads - 1 };
-            return Err(missing("head", head.to_string(), format!("the last one of this model is {most}")));
-        }
+        self.check_head(head)?;
         let Some(plan) = &self.last else {
             return Err(missing("run", "before this one".into(), "run an experiment first".into()));
         };
@@ -282,6 +279,16 @@ impl Engine {
         let ran = ran.ok_or_else(|| Error::Internal("a pane that ran is gone".into()))?;
         let at = Setting { config: &self.config, grams: &self.grams, plan, pane, time_twice: false };
         ran.head(&mut self.runner, &at, stack, head.layer, head.head).await
+    }
+
+    /// Refuses a head that the model does not have.
+    pub(super) fn check_head(&self, head: Head) -> Result<()> {
+        if head.layer < self.config.layers && head.head < self.config.heads {
+            return Ok(());
+        }
+        let most = Head { layer: self.config.layers - 1, head: self.config.heads - 1 };
+        let remedy = format!("the last one of this model is {most}");
+        Err(Error::Unknown { what: "head", name: head.to_string(), remedy })
     }
 
     /// One forward pass of one pane, bringing back `wants`.

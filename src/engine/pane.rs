@@ -9,7 +9,7 @@ use super::visible::Kept;
 use super::{Forward, Request, measure};
 use crate::alignment::Alignment;
 use crate::hook::{ActivationCache, Array, Selection, Site};
-use crate::mechanism::{MASKED, Stack};
+use crate::mechanism::Stack;
 use crate::model::Config;
 use crate::outcome::{HeadMaps, PaneOutcome, STORED_TOKENS, arrays};
 use crate::tokenizer::Tokenizer;
@@ -128,13 +128,8 @@ impl Ran {
         let tokens = at.tokens();
         let request = Request { tokens, stack, seed: at.plan.seed, wants: Selection::default() };
         let [mut scores, mut pattern, slot] = runner.head(request, layer, head, &mut self.looked_at).await?;
-        // What a selector drops no mask tells, but the scores do.
-        for (score, weight) in scores.data.iter_mut().zip(&mut pattern.data).filter(|(score, _)| **score == MASKED) {
-            (*score, *weight) = (f32::NAN, f32::NAN);
-        }
         let kept = Kept::new(at.config, stack, at.plan.seed, layer, 0, tokens.len(), tokens.len());
-        kept.mark(head, &mut scores.data);
-        kept.mark(head, &mut pattern.data);
+        kept.mark_maps(head, &mut scores.data, &mut pattern.data);
         let (layers, heads) = (at.config.layers, at.config.heads);
         let norms = self.own.arrays.get(arrays::VALUE_NORMS);
         let norms = norms.map(|norms| stripe(norms, layers * heads, layer * heads + head).to_vec());

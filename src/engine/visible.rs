@@ -4,7 +4,7 @@
 //! processor: the arrays of an outcome mark masked pairs, the price counts keys, and a row that keeps no key is reported. No
 //! engine has to bring its masks back.
 
-use crate::mechanism::{Grid, Stack, Twin};
+use crate::mechanism::{Grid, MASKED, Stack, Twin};
 use crate::model::Config;
 use crate::model::attention::{both, default_inputs, open};
 use burn::tensor::Device;
@@ -70,6 +70,15 @@ impl Kept {
                 }
             }
         }
+    }
+
+    /// The same in scores and weights of one head; where a selector drops a pair no mask tells, but the score does.
+    pub fn mark_maps(&self, head: usize, scores: &mut [f32], pattern: &mut [f32]) {
+        for (score, weight) in scores.iter_mut().zip(&mut *pattern).filter(|(score, _)| **score == MASKED) {
+            (*score, *weight) = (f32::NAN, f32::NAN);
+        }
+        self.mark(head, scores);
+        self.mark(head, pattern);
     }
 
     /// Kept pairs, over all of the model's `heads`.

@@ -1,6 +1,7 @@
 //! Writing on: the bar that starts and stops it, and what each pane wrote.
 
 use super::format;
+use super::grown_map::GrownMap;
 use super::icons::{Glyph, Icon};
 use super::stage::scene::pane_letter;
 use super::store::Store;
@@ -141,6 +142,16 @@ pub fn Written(
             store.edit(|experiment| experiment.prompt += &written.text);
         }
     };
+    // Rows follow the tokens and the pinned head.
+    let basis = Memo::new(move |_| {
+        let pin = store.experiment.with(|experiment| experiment.view.pin);
+        (count(), store.is_writing(), pin)
+    });
+    Effect::new(move |_| {
+        if basis.get().0 > 0 {
+            store.grow(pane);
+        }
+    });
     let block = move || {
         view! {
             <div
@@ -150,6 +161,7 @@ pub fn Written(
                 <div class="sub"><strong>"Continuation"</strong><span class="num" title=reading>{facts}</span></div>
                 <p lang="en">{tokens}</p>
                 {move || notice().map(|words| view! { <p class="cap" data-test="written-notice">{words}</p> })}
+                <GrownMap pane/>
                 <button
                     type="button" class="btn small" data-test="written-take" disabled=move || count() == 0 || store.is_writing()
                     title="Appends it to the prompt, so that its tokens can be looked at" on:click=take

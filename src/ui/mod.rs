@@ -12,7 +12,7 @@
 //! | [`models`] | which model runs: shipped, the visitor's own files, fetched from elsewhere, kept in this browser |
 //! | [`prompt`] | the text and the tokens it became |
 //! | [`pane`], [`stack`], [`controls`] | one variant: its mechanisms, their generated controls, what it makes of the prompt |
-//! | [`continuing`] | writing on: start, step, stop, and what each pane wrote |
+//! | [`continuing`], `grown_map` | writing on: start, step, stop, what each pane wrote, and what that read |
 //! | [`difference`] | how much two panes differ, and on which token |
 //! | [`stage`], [`tabs`] | the instruments: head wall, matrices, profiles; sinks, head roles, paper |
 //! | [`embed`] | the page as a figure in a frame |
@@ -34,6 +34,7 @@ pub mod embed;
 pub mod exhibits;
 pub mod export;
 pub mod format;
+mod grown_map;
 pub mod help;
 pub mod icons;
 pub mod learn;

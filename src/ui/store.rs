@@ -8,6 +8,7 @@
 pub mod analyses;
 pub mod continuing;
 pub(super) mod drive;
+pub mod grown;
 mod history;
 
 use super::models::library::Library;
@@ -130,6 +131,7 @@ pub struct Store {
     /// By the number of the run.
     verified: RwSignal<(u64, Fetched<Verification>)>,
     continuing: RwSignal<Continuing>,
+    grown: RwSignal<BTreeMap<usize, grown::Grown>>,
     catalogue: StoredValue<Arc<Vec<Entry>>>,
     client: StoredValue<Client, LocalStorage>,
     history: StoredValue<History, LocalStorage>,
@@ -164,6 +166,7 @@ impl Store {
             analyses: RwSignal::new(BTreeMap::new()),
             verified: RwSignal::default(),
             continuing: RwSignal::default(),
+            grown: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
             client: StoredValue::new_local(super::embed::client()),
             history: StoredValue::new_local(history),

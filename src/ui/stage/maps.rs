@@ -27,6 +27,15 @@ impl Sheet {
         (tokens > 0 && values.len() == tokens * tokens).then(|| Self { tokens, values: Arc::new(values) })
     }
 
+    /// `before` with more rows below it `[Q,K]`, whose queries end with the last of `keys`; what a row could not see yet is
+    /// masked.
+    pub fn grown(before: Option<&Self>, keys: usize, rows: &[f32]) -> Option<Self> {
+        let known = before.map_or(0, |sheet| sheet.tokens);
+        let above = (0..known.min(keys)).flat_map(|query| (0..keys).map(move |key| (query, key)));
+        let above = above.map(|(query, key)| before.map_or(f32::NAN, |sheet| sheet.at(query, key)));
+        Self::new(keys, above.chain(rows.iter().copied()).collect())
+    }
+
     /// The number at a pair; NaN where masked or outside.
     pub fn at(&self, query: usize, key: usize) -> f32 {
         if key < self.tokens {

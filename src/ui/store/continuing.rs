@@ -20,7 +20,7 @@ const HIDDEN_MILLIS: u32 = 200;
 
 /// What a continuation depends on. The number of tokens is left out: more of them write on.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Basis {
+pub(super) struct Basis {
     inputs: Inputs,
     draw: Draw,
 }
@@ -53,7 +53,7 @@ pub struct Continuation {
 /// All panes' continuations, and whether they are being written.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Continuing {
-    basis: Basis,
+    pub(super) basis: Basis,
     /// Counts the times writing was started, so that an older start stops asking.
     start: u64,
     /// Whether tokens are being drawn.
@@ -68,6 +68,11 @@ impl Store {
         self.continuing.with(|continuing| {
             (continuing.basis == basis).then(|| continuing.panes.get(pane).cloned().flatten()).flatten()
         })
+    }
+
+    /// How many tokens a pane has written from the prompt on screen.
+    pub(super) fn written_so_far(self, pane: usize) -> usize {
+        untrack(|| self.continuation(pane)).map_or(0, |written| written.tokens.len())
     }
 
     /// Whether tokens are being drawn.
@@ -94,6 +99,7 @@ impl Store {
         let started = self.continuing.try_update(|continuing| {
             if continuing.basis != basis {
                 *continuing = Continuing { basis: basis.clone(), start: continuing.start, ..Continuing::default() };
+                self.forget_grown();
             }
             continuing.panes.resize(experiment.panes.len(), None);
             continuing.running = true;

@@ -62,6 +62,7 @@ impl Store {
         self.engine.set(EngineState::Starting);
         // The new worker knows nothing of what the old one wrote.
         self.continuing.set(Default::default());
+        self.forget_grown();
         spawn_local(async move {
             if self.load(model.clone()).await {
                 self.run_newest();

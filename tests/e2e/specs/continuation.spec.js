@@ -23,6 +23,41 @@ test("every pane continues the prompt as the command line does", async ({ playgr
   expect(await written(page, "a").getAttribute("data-text")).toMatch(new RegExp(`^${before.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}`));
 });
 
+test("the pane's map grows by the rows of written tokens, and follows the pinned head", async ({ playground, page }) => {
+  await playground.open("m=stories-3m&p=Once%20upon%20a%20time&a=softmax&h=L1H2&n=12");
+  const prompt = Number(await playground.matrix("a").getAttribute("data-tokens"));
+  await page.getByTestId("write-go").click();
+  await expect(written(page, "a")).toHaveAttribute("data-count", "12");
+  const grown = written(page, "a").getByTestId("grown");
+  // The last token is read only when another follows.
+  await expect(grown).toHaveAttribute("data-rows", "11");
+  await expect(grown).toHaveAttribute("data-tokens", String(prompt + 11));
+  // The rows of a softmax sum to one each.
+  expect(Number(await grown.getAttribute("data-sum"))).toBeCloseTo(prompt + 11, 2);
+  await expect(grown.getByTestId("grown-reading")).toContainText(/reads \d+/);
+  await page.getByTestId("write-step").click();
+  await expect(grown).toHaveAttribute("data-rows", "12");
+  // It follows the pinned head.
+  await playground.head("L2H3").click();
+  await expect(grown).toHaveAttribute("data-head", "L2H3");
+  await expect(grown).toHaveAttribute("data-rows", "12");
+  // Tokens that were taken into the prompt leave no map of what was written.
+  await playground.rerun(() => page.getByTestId("written-take").click());
+  await expect(page.getByTestId("grown")).toHaveCount(0);
+});
+
+test("on the GPU the rows come from what was kept while it wrote", async ({ playground, page }) => {
+  // A software GPU compiles for half a minute.
+  test.setTimeout(300_000);
+  await playground.open("m=stories-3m&p=Once%20upon%20a%20time&a=softmax&n=4", "?engine=gpu");
+  const prompt = Number(await playground.matrix("a").getAttribute("data-tokens"));
+  await page.getByTestId("write-go").click();
+  const grown = written(page, "a").getByTestId("grown");
+  await expect(grown).toHaveAttribute("data-rows", "3", { timeout: 90_000 });
+  await expect(grown).toHaveAttribute("data-kept", "true");
+  expect(Number(await grown.getAttribute("data-sum"))).toBeCloseTo(prompt + 3, 2);
+});
+
 test("sampling is in the link, and the seed decides", async ({ playground, page }) => {
   await playground.open("m=stories-3m&p=Once%20upon%20a%20time&a=softmax&n=16");
   await page.getByTestId("write-temperature").fill("0.8");

@@ -3,9 +3,10 @@
 use super::{stack, tokens, weights};
 use crate::model::{llama2c, nano_sort};
 use crate::tiny;
-use attnscope::engine::{Choice, End, Engine};
-use attnscope::experiment::Chip;
+use attnscope::engine::{Choice, End, Engine, Forward, Request};
+use attnscope::experiment::{Chip, Head};
 use attnscope::gpu::weights::Format;
+use attnscope::hook::{Selection, Site};
 use attnscope::mechanism::Stack;
 use attnscope::model::load::{Precision, save_safetensors};
 use attnscope::model::sample::Sampling;
@@ -85,6 +86,49 @@ fn both_engines_write_the_same_in_bytes() {
     assert_eq!(greedy(&mut gpu), greedy(&mut cpu));
 }
 
+/// What is looked at while tokens come is what a whole pass over them shows: on the GPU from what it kept, on the processor
+/// from such a pass. Masked pairs have no number.
+#[test]
+fn what_is_written_can_be_looked_at() {
+    let files = tiny::model().2;
+    for (mut engine, kept) in both(|| load("tiny", &files).expect("it is whole")).into_iter().zip([true, false]) {
+        for ids in [&[][..], &["streaming_window", "attention_sink_operators"]] {
+            let prompt = tokens(engine.config(), 9);
+            let begun = engine.generate_unless(stack(ids), &prompt, Sampling::default(), 5, true, async || false);
+            let mut generation = block_on(begun).expect("it begins");
+            let head = Head { layer: 1, head: 1 };
+            let mut rows = Vec::new();
+            let read = |generation: &attnscope::engine::Generation| generation.tokens().len() - 1;
+            for _ in 0..3 {
+                let more = block_on(engine.written(&generation, head, rows.len())).expect("it is there");
+                let keys = read(&generation);
+                assert_eq!((&more.pattern.shape[..], more.kept), (&[keys - rows.len(), keys][..], kept));
+                rows.extend(more.pattern.data.chunks(keys).map(<[f32]>::to_vec));
+                assert!(!block_on(engine.burst(&mut generation, 4)).expect("it goes on").tokens.is_empty());
+            }
+            // Rows that came in parts are those of one pass at the end.
+            let wants = Selection::sites(&[Site::Pattern]);
+            let request = Request { tokens: &generation.tokens()[..rows.len()], stack: &stack(ids), seed: 5, wants };
+            let whole = block_on(Forward::forward(&mut engine, request)).expect("it runs").captures;
+            let whole = whole.get(1, Site::Pattern).expect("it was wanted"); // [1,H,Q,K]
+            let keys = rows.len();
+            for (query, row) in rows.iter().enumerate() {
+                for (key, came) in row.iter().enumerate() {
+                    let expected = whole.data[(keys + query) * keys + key];
+                    let masked = key > query || ids.len() == 2 && expected == 0.0;
+                    assert!(came.is_nan() == masked, "{ids:?} {query} {key}: {came}, {expected}");
+                    assert!(masked || (came - expected).abs() < 1e-5, "{ids:?} {query} {key}: {came}, {expected}");
+                }
+            }
+            // Nothing is new behind the last row, and no other head is there.
+            let none = block_on(engine.written(&generation, head, read(&generation))).expect("it is empty");
+            assert_eq!(none.pattern.shape[0], 0);
+            let missing = Head { layer: engine.config().layers, head: 0 };
+            assert_eq!(block_on(engine.written(&generation, missing, 0)).expect_err("there is none").code(), "unknown");
+        }
+    }
+}
+
 #[test]
 fn both_engines_sort() {
     let Some((config, weights)) = nano_sort::loaded() else { return };
@@ -148,7 +192,7 @@ fn a_prompt_that_is_being_read_can_be_given_up() {
             asked.set(asked.get() + 1);
             asked.get() == 2
         };
-        let begun = block_on(engine.generate_unless(stack(&[]), &prompt, Sampling::default(), 0, stop));
+        let begun = block_on(engine.generate_unless(stack(&[]), &prompt, Sampling::default(), 0, false, stop));
         assert_eq!((begun.err().map(|error| error.code()), asked.get()), (Some("superseded"), 2));
         let parts = continued(&mut engine, &stack(&[]), &prompt, Sampling::default(), 6, 6);
         let mut seen = attnscope::model::Seen::default();
