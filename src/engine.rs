@@ -14,6 +14,7 @@ mod analyse;
 mod ceiling;
 mod check;
 mod circuits;
+mod evidence;
 mod exhibits;
 pub mod fixture;
 mod generate;

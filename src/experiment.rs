@@ -3,7 +3,7 @@
 //! Link, undo, embedding, command line and tests all just set an [`Experiment`]. It is plain data: words and numbers, no
 //! registry. It is checked when an engine turns it into a plan. [`link`] writes it into the URL's hash and back.
 
-mod instruments;
+pub mod instruments;
 mod limits;
 pub mod link;
 

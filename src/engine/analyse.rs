@@ -14,11 +14,13 @@ use crate::lens::base::{Again, Base};
 use crate::lens::causal::{Judged, Removals, every_head};
 use crate::lens::composition::{Composition, Score};
 use crate::lens::estimate;
+use crate::lens::exhibit::Exhibits;
 use crate::lens::finding::{Ablated, Asked, Axis, Fact, Finding, Found, Grid, Sheet, View};
 use crate::lens::logit_lens::{Look, logit_lens};
 use crate::lens::patching::{self, Patching};
 use crate::lens::paths::{self, Paths};
 use crate::lens::readout::Readout;
+use crate::lens::sink_set::causes::{self, Causes};
 use crate::mechanism::Stack;
 use crate::model::is_plain;
 use crate::{Error, Result};
@@ -106,10 +108,9 @@ impl Engine {
             "composition" => self.composition(&question)?,
             "exhibits" => self.exhibits(&question, &experiment.view.paper)?,
             "exhibits_slow" => self.slow_exhibits(&question, &experiment.view.paper, &mut step).await?,
-            id if analysis.view == View::Study => {
-                let set = (analysis.reads)(question.set);
-                self.study(&question, experiment, id, set, &mut step).await?
-            }
+            "evidence" => self.evidence(&question, &mut step).await?,
+            "norms" => self.norms(&question, experiment.view.position)?,
+            _ if analysis.view == View::Study => self.study(&question, experiment, analysis, &mut step).await?,
             _ => return Err(Error::Internal(format!("{} has no answer", analysis.id))),
         };
         Ok(self.finding(analysis, &question.tokens, asked, found, start))
@@ -188,6 +189,26 @@ impl Engine {
         let Asked { query, answer, against } = asked;
         let parts = attribute(&readout, &self.config, &weights, &base.captures, query, answer, against)?;
         Ok((asked, Found::Parts(parts)))
+    }
+
+    /// What stands at the examined position, or at the last one before it that the prompt has, against all others.
+    fn norms(&mut self, question: &Question<'_>, position: usize) -> Result<(Asked, Found)> {
+        let base = self.base(question, &question.tokens, &causes::SITES)?;
+        let asked = self.asked(question, &base)?;
+        let position = position.min(question.tokens.len() - 1);
+        let size = (self.config.layers, self.config.heads);
+        let found = Causes::of(&base.captures, size, question.tokens.len(), position)?;
+        let texts: Vec<String> = question
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(at, id)| format!("{at} {}", self.token(*id).text.trim()))
+            .collect();
+        let mut exhibits = causes::show_one(&found, position, size, texts);
+        // Nothing comes later than the last token, and JSON has no word for that.
+        exhibits.iter_mut().for_each(|exhibit| exhibit.grid.facts.retain(|fact| fact.value.is_finite()));
+        let head = format!("position {position}");
+        Ok((asked, Found::Exhibits(Exhibits { tokens: question.tokens.len(), head, exhibits })))
     }
 
     fn ablated(&mut self, question: &Question<'_>) -> Result<(Asked, Found)> {
@@ -342,7 +363,7 @@ impl Engine {
     }
 
     /// Layers down, heads across.
-    fn by_head(&self) -> [Axis; 2] {
+    pub(super) fn by_head(&self) -> [Axis; 2] {
         [
             Axis::new("layer", (0..self.config.layers).map(|layer| format!("L{layer}"))),
             Axis::new("head", (0..self.config.heads).map(|head| format!("H{head}"))),
@@ -362,7 +383,7 @@ impl Engine {
         Ok((clean, corrupted, asked))
     }
 
-    fn again<'a>(&'a self, question: &'a Question<'_>, base: &'a Base) -> Again<'a> {
+    pub(super) fn again<'a>(&'a self, question: &'a Question<'_>, base: &'a Base) -> Again<'a> {
         Again { model: &self.runner.cpu, stack: &question.stack, seed: question.seed, base }
     }
 

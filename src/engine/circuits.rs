@@ -39,7 +39,7 @@ impl Engine {
             circuits,
             text: (0..self.config.vocabulary as u32).map(|id| self.tokenizer().token_text(id)).collect(),
             pin: question.pin,
-            through: question.set.through,
+            set: question.set.clone(),
         };
         if let Some(stacks) = stacks {
             return Ok(Box::new(Calibrating::new(given, stacks)));

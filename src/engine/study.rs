@@ -8,6 +8,7 @@ use super::analyse::Question;
 use super::circuits::CIRCUITS;
 use super::plan::Key;
 use crate::experiment::{Chip, Experiment, Head, Instruments, Over, Removal};
+use crate::lens::analysis::Analysis;
 use crate::lens::causal::every_head;
 use crate::lens::circuits::Circuit;
 use crate::lens::evaluation::choices::Choices;
@@ -49,7 +50,7 @@ pub(super) struct Basis {
     key: Key,
     query: usize,
     set: Instruments,
-    sink: (usize, u32),
+    position: Option<usize>,
     tokens: usize,
     /// Of a study about the pinned head.
     pin: Option<Head>,
@@ -97,6 +98,15 @@ impl Task {
         }
     }
 
+    /// From which importance on a head counts as a sink: chosen when the numbers are there, without taking them anew.
+    fn judge(&mut self, epsilon: f32) {
+        match self {
+            Task::Sinks(task) => task.epsilon = epsilon,
+            Task::Acts(task) => task.epsilon = epsilon,
+            _ => {}
+        }
+    }
+
     fn show(&self) -> Shown {
         match self {
             Task::Evaluation(task) => task.show(),
@@ -116,21 +126,21 @@ impl Engine {
         &mut self,
         question: &Question<'_>,
         experiment: &Experiment,
-        id: &'static str,
-        set: Instruments,
+        analysis: &'static Analysis,
         step: &mut impl AsyncFnMut(usize, usize) -> bool,
     ) -> Result<(Asked, Found)> {
         let start = Instant::now();
-        let about_text = matches!(id, "sink_tracking" | "streaming" | "features");
+        let (id, set) = (analysis.id, (analysis.reads)(question.set));
+        let about_text = matches!(id, "sink_tracking" | "streaming" | "features") || set.own;
         let tokens = if about_text { question.tokens.as_slice() } else { &[] };
         let basis = Basis {
             id,
             key: Key::new(tokens, question.seed, &question.stack),
             query: if id == "features" { question.query } else { 0 },
             set,
-            sink: (experiment.view.position, experiment.view.epsilon.to_bits()),
+            position: analysis.of_position.then_some(experiment.view.position),
             tokens: experiment.draw.tokens,
-            pin: (id == "channels").then_some(question.pin),
+            pin: analysis.of_pinned.then_some(question.pin),
         };
         let mut work = match self.bench.studies.iter().position(|work| work.basis == basis) {
             Some(at) => self.bench.studies.remove(at),
@@ -147,6 +157,7 @@ impl Engine {
             work.task.step(&self.runner.cpu, work.done)?;
             work.done += 1;
         }
+        work.task.judge(experiment.view.epsilon);
         let (verdict, mut exhibits) = work.task.show();
         // A number that is not there yet is none, and JSON has no word for it.
         exhibits.iter_mut().for_each(|exhibit| exhibit.grid.facts.retain(|fact| fact.value.is_finite()));
@@ -172,10 +183,9 @@ impl Engine {
             "sink_set" => {
                 let texts = self.sequences(experiment.bos)?;
                 let random = self.random(&texts, seed);
-                let at = (experiment.view.position, experiment.view.epsilon);
-                Task::Sinks(Box::new(SinkSet::new(stack(), seed, [texts, random], at, size)))
+                Task::Sinks(Box::new(SinkSet::new(stack(), seed, [texts, random], experiment.view.position, size)))
             }
-            "sink_acts" => Task::Acts(self.acts(question, experiment.view.epsilon).await?),
+            "sink_acts" => Task::Acts(self.acts(question, experiment.view.position).await?),
             "sink_tracking" => {
                 let vocabulary = self.config.vocabulary as u32;
                 let text = (0..vocabulary).map(|id| self.tokenizer().token_text(id)).collect();
@@ -247,10 +257,13 @@ impl Engine {
         texts.iter().map(|text| text.iter().map(&mut one).collect()).collect()
     }
 
-    /// What is done to the first position.
-    async fn acts(&mut self, question: &Question<'_>, epsilon: f32) -> Result<SinkActs> {
-        let texts = self.sequences(false)?;
+    /// What is done to the first token and to the score of a position, over the set of texts or the prompt alone.
+    async fn acts(&mut self, question: &Question<'_>, position: usize) -> Result<SinkActs> {
         let bos: Vec<u32> = self.config.bos.into_iter().collect();
+        let texts = match question.set.own {
+            true => vec![question.tokens.strip_prefix(&bos[..]).unwrap_or(&question.tokens).to_vec()],
+            false => self.sequences(false)?,
+        };
         let line = self.filler();
         let plain = || question.stack.clone();
         let act = |name: &str, stack: Stack, before: Vec<u32>, bias: Option<f32>| Act {
@@ -265,12 +278,13 @@ impl Engine {
             acts.push(act("BOS replaced by filler", plain(), vec![line], None));
             acts.push(act("BOS twice", plain(), [&bos[..], &bos].concat(), None));
         }
+        let bias = question.set.bias;
         for (name, bias) in [
-            ("score of position 0 + 2", 2.0),
-            ("score of position 0 − 2", -2.0),
-            ("position 0 hidden", f32::NEG_INFINITY),
+            (format!("score of position {position} + {bias}"), bias),
+            (format!("score of position {position} − {bias}"), -bias),
+            (format!("position {position} hidden"), f32::NEG_INFINITY),
         ] {
-            acts.push(act(name, plain(), bos.clone(), Some(bias)));
+            acts.push(act(&name, plain(), bos.clone(), Some(bias)));
         }
         let chips = [
             ("slot beside the keys", Chip::new("attention_sink_operators")),
@@ -282,7 +296,7 @@ impl Engine {
             let stack = self.measured(Stack::new("a", &[chip])?, question.seed).await?;
             acts.push(act(name, stack, bos.clone(), None));
         }
-        Ok(SinkActs::new(question.seed, texts, acts, epsilon))
+        Ok(SinkActs::new(question.seed, texts, acts, position))
     }
 
     /// The prompt, and behind it the story until the context is full.

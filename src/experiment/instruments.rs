@@ -5,9 +5,21 @@
 
 use super::{Head, words};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+
+/// Answered examples that may stand before a question of a study.
+pub const SHOTS: RangeInclusive<usize> = 0..=3;
+/// Options a lettered question may have: there are five letters among the words of the tasks.
+pub const OPTIONS: RangeInclusive<usize> = 2..=5;
+/// Sentences there are for each relation between a person and a fact.
+pub const TEMPLATES: RangeInclusive<usize> = 0..=2;
+/// What may be added to the score of a position, and taken from it.
+pub const BIAS: RangeInclusive<f32> = 0.0..=16.0;
+/// By what a part of the last layer may be multiplied.
+pub const LAMBDA: RangeInclusive<f32> = 0.0..=1.5;
 
 /// Settings of every instrument.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(default, deny_unknown_fields)]
 pub struct Instruments {
@@ -41,6 +53,54 @@ pub struct Instruments {
     pub over: Over,
     /// Items that an evaluation asks of each cell; 0 leaves it to the evaluation.
     pub items: usize,
+    /// Answered examples before each question of a study of letters or facts, in [`SHOTS`].
+    pub shots: usize,
+    /// Options of each lettered question, in [`OPTIONS`].
+    pub options: usize,
+    /// Which sentence of its relation a fact is asked in, in [`TEMPLATES`].
+    pub template: usize,
+    /// By what the last layer's heads are multiplied in the study of facts, in [`LAMBDA`].
+    pub lambda_a: f32,
+    /// By what the last layer's feed-forward is multiplied there, in [`LAMBDA`].
+    pub lambda_m: f32,
+    /// What is added to the score of the examined position in the study of sinks, and taken from it, in [`BIAS`].
+    pub bias: f32,
+    /// Whether that study is of the prompt, and not of a set of texts.
+    pub own: bool,
+    /// Whether the norms of stream, key and value at the examined position are shown.
+    pub norms: bool,
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self {
+            answer: None,
+            against: None,
+            norm: LensNorm::default(),
+            layout: LensLayout::default(),
+            act: Act::default(),
+            ablate: Vec::new(),
+            how: Removal::default(),
+            effect: Effect::default(),
+            corrupted: String::new(),
+            site: PatchSite::default(),
+            by: PatchMetric::default(),
+            through: Through::default(),
+            study: Study::default(),
+            over: Over::default(),
+            items: 0,
+            shots: 0,
+            // The questions that `circuits-2m` was taught.
+            options: 4,
+            template: 0,
+            // Halved, as the mitigation of paper 45 has it.
+            lambda_a: 0.5,
+            lambda_m: 0.5,
+            bias: 2.0,
+            own: false,
+            norms: false,
+        }
+    }
 }
 
 words! {

@@ -1,5 +1,6 @@
 //! How large an experiment may be, whoever made it: a link, a page that holds a figure, a file.
 
+use super::instruments::{BIAS, Instruments, LAMBDA, OPTIONS, SHOTS, TEMPLATES};
 use super::{Chip, Experiment, PANE_NAMES, Pane};
 use crate::spec::Plain;
 use crate::{Error, Result};
@@ -41,6 +42,7 @@ impl Experiment {
         Error::within("corrupted prompt", "bytes", self.instruments.corrupted.len(), LONGEST_PROMPT)?;
         Error::within("ablate", "heads", self.instruments.ablate.len(), MOST_HEADS)?;
         Error::within("items", "items of each cell", self.instruments.items, MOST_ITEMS)?;
+        check_instruments(&self.instruments)?;
         Error::within("paper", "bytes of name", self.view.paper.len(), LONGEST_WORD)?;
         PANE_NAMES.iter().zip(&self.panes).try_for_each(|(name, pane)| check_pane(name, pane))?;
         let view = &self.view;
@@ -66,6 +68,25 @@ impl Experiment {
         }
         Ok(())
     }
+}
+
+/// Settings that have a range of their own.
+fn check_instruments(set: &Instruments) -> Result<()> {
+    let counts =
+        [("shots", set.shots, SHOTS), ("options", set.options, OPTIONS), ("template", set.template, TEMPLATES)];
+    for (key, came, range) in counts {
+        if !range.contains(&came) {
+            return Err(refuse(key, format!("lie in {}..={}", range.start(), range.end()), came.to_string()));
+        }
+    }
+    for (key, came, range) in
+        [("lambda_a", set.lambda_a, LAMBDA), ("lambda_m", set.lambda_m, LAMBDA), ("bias", set.bias, BIAS)]
+    {
+        if !range.contains(&came) {
+            return Err(refuse(key, format!("lie in {}..={}", range.start(), range.end()), came.to_string()));
+        }
+    }
+    Ok(())
 }
 
 fn check_pane(name: &str, pane: &Pane) -> Result<()> {

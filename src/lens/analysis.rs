@@ -26,6 +26,8 @@ pub struct Analysis {
     pub reads: fn(&Instruments) -> Instruments,
     /// Whether it is about the pinned head.
     pub of_pinned: bool,
+    /// Whether it is about the position examined for sinks.
+    pub of_position: bool,
 }
 
 /// The settings that choose what is explained.
@@ -36,6 +38,12 @@ fn asked(set: &Instruments) -> Instruments {
 /// The settings of an evaluation.
 fn evaluation(set: &Instruments) -> Instruments {
     Instruments { over: set.over, items: set.items, how: set.how, ..Instruments::default() }
+}
+
+/// The settings of the study of facts.
+fn facts(set: &Instruments) -> Instruments {
+    let Instruments { shots, template, lambda_a, lambda_m, .. } = *set;
+    Instruments { shots, template, lambda_a, lambda_m, ..Instruments::default() }
 }
 
 /// Every instrument.
@@ -49,6 +57,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: false,
         reads: |set| Instruments { norm: set.norm, ..asked(set) },
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "attribution",
@@ -59,6 +68,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: false,
         reads: asked,
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "ablation",
@@ -69,6 +79,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: false,
         reads: |set| Instruments { ablate: set.ablate.clone(), how: set.how, ..asked(set) },
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "sweep",
@@ -79,6 +90,18 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |set| Instruments { how: set.how, ..asked(set) },
         of_pinned: false,
+        of_position: false,
+    },
+    Analysis {
+        id: "evidence",
+        name: "Evidence beside roles",
+        help: "What the loss rises by without each head alone, on the prompt and on random tokens that stand again.",
+        source: "Olsson et al., In-context Learning and Induction Heads, 2022; Wang et al., 2023 (ablations)",
+        view: View::Grid,
+        many_passes: true,
+        reads: |set| Instruments { how: set.how, ..Instruments::default() },
+        of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "patching",
@@ -89,6 +112,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |set| Instruments { corrupted: set.corrupted.clone(), site: set.site, ..asked(set) },
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "paths",
@@ -99,6 +123,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |set| Instruments { corrupted: set.corrupted.clone(), through: set.through, ..asked(set) },
         of_pinned: true,
+        of_position: false,
     },
     Analysis {
         id: "composition",
@@ -109,6 +134,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: false,
         reads: |_| Instruments::default(),
         of_pinned: true,
+        of_position: false,
     },
     Analysis {
         id: "exhibits",
@@ -119,6 +145,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: false,
         reads: |_| Instruments::default(),
         of_pinned: true,
+        of_position: false,
     },
     Analysis {
         id: "exhibits_slow",
@@ -129,6 +156,18 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: true,
+        of_position: false,
+    },
+    Analysis {
+        id: "norms",
+        name: "Norms at a position",
+        help: "How large the stream is at the examined position, how quiet its keys and values are, and whether queries point to it.",
+        source: "Gu et al., When Attention Sink Emerges, 2025 (paper 52); Sun et al., Massive Activations, 2024",
+        view: View::Exhibits,
+        many_passes: false,
+        reads: |_| Instruments::default(),
+        of_pinned: false,
+        of_position: true,
     },
     Analysis {
         id: "needles",
@@ -139,6 +178,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: evaluation,
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "helmet",
@@ -149,6 +189,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: evaluation,
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "choices",
@@ -159,6 +200,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: evaluation,
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "sink_set",
@@ -169,16 +211,18 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: true,
     },
     Analysis {
         id: "sink_acts",
         name: "The first position",
-        help: "What the loss over many texts changes by when the first token or its score is changed.",
+        help: "What the loss over many texts, or of the prompt, changes by when the first token or a position’s score is changed.",
         source: "Gu et al., 2025 (paper 52); Yu et al., ACT, 2024 (paper 37)",
         view: View::Study,
         many_passes: true,
-        reads: |_| Instruments::default(),
+        reads: |set| Instruments { bias: set.bias, own: set.own, ..Instruments::default() },
         of_pinned: false,
+        of_position: true,
     },
     Analysis {
         id: "sink_tracking",
@@ -189,6 +233,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "streaming",
@@ -199,6 +244,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "features",
@@ -209,6 +255,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |set| Instruments { answer: set.answer, ..Instruments::default() },
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "channels",
@@ -220,6 +267,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |set| Instruments { through: set.through, ..Instruments::default() },
         of_pinned: true,
+        of_position: false,
     },
     Analysis {
         id: "retrieval",
@@ -230,6 +278,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "letters",
@@ -238,8 +287,9 @@ pub const ALL: &[Analysis] = &[
         source: "Lieberum et al., Does Circuit Analysis Interpretability Scale?, 2023 (paper 12); the questions are ours",
         view: View::Study,
         many_passes: true,
-        reads: |_| Instruments::default(),
+        reads: |set| Instruments { shots: set.shots, options: set.options, ..Instruments::default() },
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "safety",
@@ -250,6 +300,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "recall",
@@ -258,8 +309,9 @@ pub const ALL: &[Analysis] = &[
         source: "Lv et al., Interpreting Key Mechanisms of Factual Recall, 2024 (paper 45); the facts are ours",
         view: View::Study,
         many_passes: true,
-        reads: |_| Instruments::default(),
+        reads: facts,
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "anchors",
@@ -270,6 +322,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
     Analysis {
         id: "calibration",
@@ -281,6 +334,7 @@ pub const ALL: &[Analysis] = &[
         many_passes: true,
         reads: |_| Instruments::default(),
         of_pinned: false,
+        of_position: false,
     },
 ];
 

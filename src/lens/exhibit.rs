@@ -50,7 +50,7 @@ pub enum Drawn {
 pub struct Exhibits {
     /// Tokens they were drawn of; fewer than the prompt has where maps of all heads would not fit.
     pub tokens: usize,
-    /// The pinned head, as far as the model has it.
+    /// What they are of: the pinned head, as far as the model has it, or the examined position.
     pub head: String,
     /// The drawings.
     pub exhibits: Vec<Exhibit>,

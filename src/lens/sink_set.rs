@@ -1,5 +1,5 @@
 //! Sinks over a set of sequences: how often, how strong, where and in which heads, with intervals; and what the same sequences
-//! cost when something is done to the first position.
+//! cost when something is done to the first token or to a position’s score.
 //!
 //! ```text
 //! Sink_k(ε) = share of (sequence, layer, head) whose importance of position k passes ε          paper 52, T = 64
@@ -25,8 +25,10 @@ use crate::mechanism::{MASKED, Stack};
 use crate::model::CpuModel;
 use causes::Causes;
 
-/// Thresholds.
+/// Thresholds of the table; the chosen one stands among them.
 const EPSILONS: [f32; 7] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7];
+/// The paper’s.
+const EPSILON: f32 = 0.3;
 /// Positions in the tables.
 const POSITIONS: usize = 8;
 
@@ -36,10 +38,10 @@ pub fn measure(
     stack: &Stack,
     seed: u64,
     tokens: &[u32],
-    tap: Option<&mut FirstKey>,
+    tap: Option<&mut KeyBias>,
 ) -> Result<(Sinks, Array)> {
     let (layers, heads) = (model.config().layers, model.config().heads);
-    let mut both = Both { first: tap, captures: ActivationCache::new(Selection::sites(&[Site::Pattern])) };
+    let mut both = Both { bias: tap, captures: ActivationCache::new(Selection::sites(&[Site::Pattern])) };
     let logits = model.run(&[tokens], stack, seed, &mut both)?;
     let mut data = Vec::new();
     for layer in 0..layers {
@@ -49,33 +51,36 @@ pub fn measure(
     Ok((Sinks::new(&Patterns::new(&patterns, None, None)?), logits))
 }
 
-/// Adds to the score of the first key in every head.
-pub struct FirstKey {
-    /// What is added; an infinity forbids it to all but the first query.
+/// Adds to the score of one key in every head, for all queries behind it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeyBias {
+    /// Where the key stands.
+    pub position: usize,
+    /// What is added; an infinity forbids it.
     pub bias: f32,
 }
 
 struct Both<'a> {
-    first: Option<&'a mut FirstKey>,
+    bias: Option<&'a mut KeyBias>,
     captures: ActivationCache,
 }
 
 impl Tap for Both<'_> {
     fn wants(&self, at: HookPoint) -> bool {
-        self.captures.wants(at) || (self.first.is_some() && at.site == Site::Scores)
+        self.captures.wants(at) || (self.bias.is_some() && at.site == Site::Scores)
     }
 
     fn visit(&mut self, at: HookPoint, value: &Array) -> Option<Array> {
         if self.captures.wants(at) {
             self.captures.visit(at, value);
         }
-        let first = self.first.as_ref().filter(|_| at.site == Site::Scores)?;
+        let KeyBias { position, bias } = **self.bias.as_ref().filter(|_| at.site == Site::Scores)?;
         let &[.., queries, keys] = value.shape.as_slice() else { return None };
         let mut edited = value.clone();
         for (row, scores) in edited.data.chunks_mut(keys).enumerate() {
-            // The first query sees nothing else.
-            if row % queries > 0 && scores[0] > MASKED {
-                scores[0] = if first.bias.is_finite() { scores[0] + first.bias } else { MASKED };
+            // A key keeps itself: the first query sees nothing else.
+            if let Some(score) = scores.get_mut(position).filter(|score| row % queries > position && **score > MASKED) {
+                *score = if bias.is_finite() { *score + bias } else { MASKED };
             }
         }
         Some(edited)
@@ -90,7 +95,8 @@ pub struct SinkSet {
     sequences: Vec<Vec<u32>>,
     texts: usize,
     position: usize,
-    epsilon: f32,
+    /// From which importance on a head counts; [`SinkSet::show`] reads it.
+    pub epsilon: f32,
     /// Layers and heads.
     size: (usize, usize),
     found: Vec<Sinks>,
@@ -99,12 +105,12 @@ pub struct SinkSet {
 }
 
 impl SinkSet {
-    /// Over `texts` and, as a control, `random` sequences, all of one length.
+    /// Over `texts` and, as a control, `random` sequences, all of one length; heads count from [`EPSILON`] on.
     pub fn new(
         stack: Stack,
         seed: u64,
         [texts, random]: [Vec<Vec<u32>>; 2],
-        (position, epsilon): (usize, f32),
+        position: usize,
         size: (usize, usize),
     ) -> Self {
         let count = texts.len();
@@ -118,7 +124,8 @@ impl SinkSet {
             }
             sequences.extend(two.into_iter().flatten());
         }
-        Self { stack, seed, sequences, texts: count, position, epsilon, size, found: Vec::new(), causes: Vec::new() }
+        let (found, causes) = (Vec::new(), Vec::new());
+        Self { stack, seed, sequences, texts: count, position, epsilon: EPSILON, size, found, causes }
     }
 
     /// Sequences in all.
@@ -182,12 +189,17 @@ impl SinkSet {
 
     fn by_position(&self, texts: &[&Sinks], random: &[&Sinks]) -> Exhibit {
         let positions = texts.first().map_or(0, |sinks| sinks.tokens.min(POSITIONS));
+        let mut epsilons = EPSILONS.to_vec();
+        if !epsilons.contains(&self.epsilon) {
+            epsilons.push(self.epsilon);
+            epsilons.sort_by(f32::total_cmp);
+        }
         let values = |of: &[&Sinks], half: bool| -> Vec<f32> {
             let cell = |epsilon: f32, position| {
                 let (mean, error) = spread(&of.iter().map(|sinks| sinks.rate(position, epsilon)).collect::<Vec<_>>());
                 if half { error } else { mean }
             };
-            EPSILONS
+            epsilons
                 .iter()
                 .flat_map(|epsilon| (0..positions).map(|position| cell(*epsilon, position)).collect::<Vec<_>>())
                 .collect()
@@ -197,7 +209,7 @@ impl SinkSet {
             sheet("half", "± 95 %", "", values(texts, true)),
             sheet("random", "sink rate, random tokens", "", values(random, false)),
         ];
-        let down = EPSILONS.iter().map(|epsilon| format!("ε {epsilon}")).collect();
+        let down = epsilons.iter().map(|epsilon| format!("ε {epsilon}")).collect();
         let grid = grid(("ε", down), ("position", (0..positions).map(|at| at.to_string()).collect()), sheets);
         let caption = "Share of heads whose importance of a position passes ε, mean over sequences.";
         exhibit("rates", "Sink rate by ε and position", caption, Drawn::Cells, grid)
@@ -244,7 +256,7 @@ impl SinkSet {
     }
 }
 
-/// Something done to the first position.
+/// Something done to the first token or to a score.
 pub struct Act {
     /// Its name.
     pub name: String,
@@ -252,8 +264,17 @@ pub struct Act {
     pub stack: Stack,
     /// What stands before each text.
     pub before: Vec<u32>,
-    /// What is added to the score of the first key.
+    /// What is added to the score of the examined position.
     pub bias: Option<f32>,
+}
+
+/// What one act did on one text.
+struct Acted {
+    loss: f32,
+    /// Importance of the position in each head.
+    importance: Vec<f32>,
+    /// Its mass, mean over heads.
+    mass: f32,
 }
 
 /// What each act costs.
@@ -262,16 +283,18 @@ pub struct SinkActs {
     texts: Vec<Vec<u32>>,
     /// The first one is the pane as it is.
     acts: Vec<Act>,
-    epsilon: f32,
-    /// Loss, sink rate at position 0 and its mass, act by act, text by text.
-    found: Vec<Vec<[f32; 3]>>,
+    position: usize,
+    /// From which importance on a head counts; [`SinkActs::show`] reads it.
+    pub epsilon: f32,
+    /// Act by act, text by text.
+    found: Vec<Vec<Acted>>,
 }
 
 impl SinkActs {
-    /// `texts` are without a beginning token.
-    pub fn new(seed: u64, texts: Vec<Vec<u32>>, acts: Vec<Act>, epsilon: f32) -> Self {
+    /// `texts` are without a beginning token; heads count from [`EPSILON`] on.
+    pub fn new(seed: u64, texts: Vec<Vec<u32>>, acts: Vec<Act>, position: usize) -> Self {
         let found = acts.iter().map(|_| Vec::new()).collect();
-        Self { seed, texts, acts, epsilon, found }
+        Self { seed, texts, acts, position, epsilon: EPSILON, found }
     }
 
     /// Passes in all.
@@ -287,11 +310,11 @@ impl SinkActs {
         let act = &self.acts[at % self.acts.len()];
         let text = &self.texts[at / self.acts.len()];
         let tokens = [&act.before[..], text].concat();
-        let mut first = act.bias.map(|bias| FirstKey { bias });
-        let (sinks, logits) = measure(model, &act.stack, self.seed, &tokens, first.as_mut())?;
+        let mut bias = act.bias.map(|bias| KeyBias { position: self.position, bias });
+        let (sinks, logits) = measure(model, &act.stack, self.seed, &tokens, bias.as_mut())?;
         let loss = loss(&logits, &tokens, act.before.len());
-        let numbers = [loss, sinks.rate(0, self.epsilon), sinks.mean(0).unwrap_or(f32::NAN)];
-        self.found[at % self.acts.len()].push(numbers);
+        let (importance, mass) = (sinks.by_head(self.position), sinks.mean(self.position).unwrap_or(f32::NAN));
+        self.found[at % self.acts.len()].push(Acted { loss, importance, mass });
         Ok(())
     }
 
@@ -299,12 +322,13 @@ impl SinkActs {
     pub fn show(&self) -> Shown {
         let plain = &self.found[0];
         let delta = |act: usize| {
-            let pairs = self.found[act].iter().zip(plain).map(|(here, plain)| here[0] - plain[0]);
+            let pairs = self.found[act].iter().zip(plain).map(|(here, plain)| here.loss - plain.loss);
             spread(&pairs.collect::<Vec<_>>())
         };
-        let of = |act: usize, number: usize| {
-            spread(&self.found[act].iter().map(|found| found[number]).collect::<Vec<_>>()).0
+        let rate = |one: &Acted| {
+            one.importance.iter().filter(|alpha| **alpha > self.epsilon).count() as f32 / one.importance.len() as f32
         };
+        let of = |act: usize, read: &dyn Fn(&Acted) -> f32| super::study::mean(self.found[act].iter().map(read));
         if plain.is_empty() {
             return (None, Vec::new());
         }
@@ -312,18 +336,21 @@ impl SinkActs {
         let columns = [
             all(&|act| delta(act).0),
             all(&|act| delta(act).1),
-            all(&|act| of(act, 0)),
-            all(&|act| of(act, 1)),
-            all(&|act| of(act, 2)),
+            all(&|act| of(act, &|one| one.loss)),
+            all(&|act| of(act, &rate)),
+            all(&|act| of(act, &|one| one.mass)),
         ];
         let values = (0..self.acts.len()).flat_map(|act| columns.iter().map(move |column| column[act])).collect();
-        let names = ["Δ loss", "± 95 %", "loss", "sink rate", "mass on position 0"].map(String::from).to_vec();
+        let mass = format!("mass on position {}", self.position);
+        let names = ["Δ loss", "± 95 %", "loss", "sink rate", &mass];
+        let names = names.map(String::from).to_vec();
         let down = self.acts.iter().map(|act| act.name.clone()).collect();
         let grid = grid(
             ("done", down),
             ("number", names),
             vec![sheet("value", "value", "nats per token, or a share", values)],
         );
+        let whole = of(0, &|one| one.loss);
         let worst = (1..self.acts.len())
             .filter(|act| delta(*act).0.is_finite())
             .max_by(|a, b| delta(*a).0.total_cmp(&delta(*b).0));
@@ -331,22 +358,26 @@ impl SinkActs {
             .filter(|act| delta(*act).0.is_finite())
             .min_by(|a, b| delta(*a).0.total_cmp(&delta(*b).0));
         let say = |act: usize| {
-            format!("“{}” changes the loss by {:+.3} ± {:.3}", self.acts[act].name, delta(act).0, delta(act).1)
+            let (change, half) = delta(act);
+            // One text has no interval.
+            let half = if half.is_finite() { format!(" ± {half:.3}") } else { String::new() };
+            format!("“{}” changes the loss by {change:+.3}{half}", self.acts[act].name)
         };
         let verdict = match (worst, best) {
-            (Some(worst), Some(best)) if worst != best => told([delta(worst).1, delta(best).1, of(0, 0)], || {
-                format!(
-                    "Over {} texts {} nats per token, {}; plain it is {:.3}.",
-                    plain.len(),
-                    say(worst),
-                    say(best),
-                    of(0, 0)
-                )
-            }),
+            (Some(worst), Some(best)) if worst != best && (plain.len() > 1 || self.texts.len() == 1) => {
+                told([whole], || {
+                    let texts = if plain.len() == 1 { "Here".into() } else { format!("Over {} texts", plain.len()) };
+                    format!("{texts} {} nats per token, {}; plain it is {:.3}.", say(worst), say(best), whole)
+                })
+            }
             _ => None,
         };
-        let caption = "The same tokens are predicted by all: those of the text from the second on. Position 0 is whatever stands first.";
-        (verdict, vec![exhibit("acts", "What is done to the first position", caption, Drawn::Cells, grid)])
+        let caption = format!(
+            "The same tokens are predicted by all: those of the text from the second on. Position {} is whatever stands there then.",
+            self.position
+        );
+        let name = format!("What is done to the first token, or to the score of position {}", self.position);
+        (verdict, vec![exhibit("acts", &name, &caption, Drawn::Cells, grid)])
     }
 }
 

@@ -7,6 +7,7 @@ mod composing;
 mod edits;
 mod instruments;
 mod interventions;
+mod settings;
 mod shipped;
 mod stored;
 mod studies;

@@ -204,7 +204,39 @@ over: Over,
 /**
  * Items that an evaluation asks of each cell; 0 leaves it to the evaluation.
  */
-items: number, };
+items: number, 
+/**
+ * Answered examples before each question of a study of letters or facts, in [`SHOTS`].
+ */
+shots: number, 
+/**
+ * Options of each lettered question, in [`OPTIONS`].
+ */
+options: number, 
+/**
+ * Which sentence of its relation a fact is asked in, in [`TEMPLATES`].
+ */
+template: number, 
+/**
+ * By what the last layer's heads are multiplied in the study of facts, in [`LAMBDA`].
+ */
+lambda_a: number, 
+/**
+ * By what the last layer's feed-forward is multiplied there, in [`LAMBDA`].
+ */
+lambda_m: number, 
+/**
+ * What is added to the score of the examined position in the study of sinks, and taken from it, in [`BIAS`].
+ */
+bias: number, 
+/**
+ * Whether that study is of the prompt, and not of a set of texts.
+ */
+own: boolean, 
+/**
+ * Whether the norms of stream, key and value at the examined position are shown.
+ */
+norms: boolean, };
 
 /**
  * How the logit lens is laid out.

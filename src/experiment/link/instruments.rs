@@ -25,6 +25,14 @@ pub(super) fn write(set: &Instruments) -> Vec<(String, String)> {
         ("study", set.study != plain.study, set.study.word().into()),
         ("over", set.over != plain.over, set.over.word().into()),
         ("items", set.items != plain.items, set.items.to_string()),
+        ("shots", set.shots != plain.shots, set.shots.to_string()),
+        ("options", set.options != plain.options, set.options.to_string()),
+        ("template", set.template != plain.template, set.template.to_string()),
+        ("lambda_a", set.lambda_a != plain.lambda_a, set.lambda_a.to_string()),
+        ("lambda_m", set.lambda_m != plain.lambda_m, set.lambda_m.to_string()),
+        ("bias", set.bias != plain.bias, set.bias.to_string()),
+        ("own", set.own != plain.own, "1".into()),
+        ("norms", set.norms != plain.norms, "1".into()),
     ];
     pairs.into_iter().filter(|(_, differs, _)| *differs).map(|(key, _, value)| (key.to_string(), value)).collect()
 }
@@ -49,6 +57,14 @@ pub(super) fn read(set: &mut Instruments, key: &str, value: &str) -> Result<bool
         "study" => set.study = value.parse()?,
         "over" => set.over = value.parse()?,
         "items" => set.items = number(key, value)?,
+        "shots" => set.shots = number(key, value)?,
+        "options" => set.options = number(key, value)?,
+        "template" => set.template = number(key, value)?,
+        "lambda_a" => set.lambda_a = number(key, value)?,
+        "lambda_m" => set.lambda_m = number(key, value)?,
+        "bias" => set.bias = number(key, value)?,
+        "own" => set.own = value != "0",
+        "norms" => set.norms = value != "0",
         _ => return Ok(false),
     }
     Ok(true)

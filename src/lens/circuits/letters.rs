@@ -36,7 +36,8 @@ use mutation::Mutation;
 
 /// Questions: every letter is right equally often.
 const QUESTIONS: usize = 24;
-const OPTIONS: usize = 4;
+/// Names of options, in their order.
+const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
 /// So much more weight on the right letter than on the others makes a head one of the letter.
 const EXCESS: f32 = 0.2;
 /// Sizes of sets of parts that are kept, and of groups of heads that are taken out.
@@ -62,7 +63,7 @@ struct Seen {
     /// Mixes of the heads at T, layer by layer.
     mixes: Vec<Vec<f32>>,
     /// Weight of each head's last row on each [`KINDS`] of place of every option, head by head.
-    looks: [Vec<[f32; OPTIONS]>; 4],
+    looks: [Vec<Vec<f32>>; 4],
     /// Which option is right.
     right: usize,
     /// −log P of the right letter.
@@ -84,15 +85,23 @@ pub struct Letters {
 }
 
 impl Letters {
-    /// Questions nobody was trained on.
+    /// Questions nobody was trained on, each behind as many answered ones as are set.
     pub fn new(given: Given) -> Self {
-        let mut draw = Draw::new(given.seed);
+        let (options, mut draw) = (given.set.options, Draw::new(given.seed));
+        // A draw of their own: with none of them the questions are the same.
+        let mut examples = Draw::new(given.seed ^ 5);
         let inner = crate::train::circuits::Given { words: &given.circuits.words, longest: given.config.context };
         let question = |at: usize| {
-            let right = at % OPTIONS;
-            given.held_out(|| {
-                given.circuits.choice.item(&inner, &mut draw, (at / OPTIONS).is_multiple_of(2), OPTIONS, right)
-            })
+            let (right, same) = (at % options, (at / options).is_multiple_of(2));
+            let shown: Vec<u32> = (0..given.set.shots)
+                .flat_map(|_| {
+                    let right = examples.below(options);
+                    let example = given.circuits.choice.item(&inner, &mut examples, same, options, right);
+                    example.tokens.into_iter().chain(given.token("\n"))
+                })
+                .collect();
+            let prompt = given.held_out(|| given.circuits.choice.item(&inner, &mut draw, same, options, right));
+            given.after(&shown, prompt)
         };
         let questions = (0..QUESTIONS).map(question).collect();
         let parts = given.config.layers * (given.config.heads + 1);
@@ -109,8 +118,12 @@ impl Letters {
         }
     }
 
+    fn options(&self) -> usize {
+        self.given.set.options
+    }
+
     fn letters(&self) -> &[u32] {
-        &self.given.circuits.words.letters[..OPTIONS]
+        &self.given.circuits.words.letters[..self.options()]
     }
 
     /// The direction of a letter less the mean of all.
@@ -119,7 +132,7 @@ impl Letters {
         let mut direction = self.given.readout.direction(letters[right])?.to_vec();
         for letter in letters {
             let other = self.given.readout.direction(*letter)?;
-            direction.iter_mut().zip(other).for_each(|(sum, x)| *sum -= x / OPTIONS as f32);
+            direction.iter_mut().zip(other).for_each(|(sum, x)| *sum -= x / self.options() as f32);
         }
         Ok(direction)
     }
@@ -154,7 +167,7 @@ impl Letters {
                 mixes.push(row(base.captures.get(layer, Site::Z)?, head, config.head_width));
                 let last = row(base.captures.get(layer, Site::Pattern)?, head, prompt.tokens.len());
                 for (places, looks) in places.iter().zip(&mut looks) {
-                    let mut on = [0.0; OPTIONS];
+                    let mut on = vec![0.0; self.options()];
                     let weight = |place: &usize| last.get(*place).copied().unwrap_or(0.0);
                     on.iter_mut().zip(places).for_each(|(on, place)| *on = weight(place));
                     looks.push(on);
@@ -286,9 +299,9 @@ impl Letters {
     fn excess(&self, kind: usize) -> Vec<f32> {
         let one = |head: usize| {
             mean(self.seen.iter().map(|seen| {
-                let weights = seen.looks[kind][head];
+                let weights = &seen.looks[kind][head];
                 let others = weights.iter().sum::<f32>() - weights[seen.right];
-                weights[seen.right] - others / (OPTIONS - 1) as f32
+                weights[seen.right] - others / (weights.len() - 1) as f32
             }))
         };
         (0..self.given.config.layers * self.given.config.heads).map(one).collect()
@@ -373,7 +386,8 @@ impl Circuit for Letters {
         let of_right = |right: usize, letter: usize| {
             mean(self.seen.iter().filter(|seen| seen.right == right).map(|seen| seen.looks[kind][first][letter]))
         };
-        let named = |prefix: &str| ["A", "B", "C", "D"].map(|letter| format!("{prefix}{letter}")).to_vec();
+        let options = self.options();
+        let named = |prefix: &str| NAMES[..options].iter().map(|letter| format!("{prefix}{letter}")).collect();
         let square = grid(
             ("right", named("right ")),
             ("looked at", named("")),
@@ -381,7 +395,7 @@ impl Circuit for Letters {
                 "weight",
                 "Weight",
                 "",
-                (0..OPTIONS * OPTIONS).map(|at| of_right(at / OPTIONS, at % OPTIONS)).collect(),
+                (0..options * options).map(|at| of_right(at / options, at % options)).collect(),
             )],
         );
         let mut exhibits = vec![

@@ -125,7 +125,7 @@ impl Listing {
         let mut best = (f32::NEG_INFINITY, Head::default(), 0);
         for writer in self.given.heads().into_iter().filter(|head| head.layer < reader.layer) {
             for (index, channel) in self.composition.channels(writer).iter().enumerate() {
-                let heard = of(&self.composition.hears(channel, reader), self.given.through);
+                let heard = of(&self.composition.hears(channel, reader), self.given.set.through);
                 if heard > best.0 {
                     best = (heard, writer, index);
                 }
@@ -203,7 +203,7 @@ impl Circuit for Listing {
     fn show(&self) -> Shown {
         let Some(heard) = &self.heard else { return (Some("Watching every head on lists …".into()), Vec::new()) };
         let Heard { reader, writer, chosen, ref channels, .. } = *heard;
-        let through = self.given.through;
+        let through = self.given.set.through;
         let word = through.word().to_uppercase();
         let [down, across] = self.given.axes();
         let heads = self.given.heads();

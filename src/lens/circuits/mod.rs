@@ -17,7 +17,7 @@ use super::finding::{Axis, Sheet};
 use super::readout::Readout;
 use super::study::{Shown, sheet};
 use crate::Result;
-use crate::experiment::{Head, Through};
+use crate::experiment::{Head, Instruments};
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
 use crate::mechanism::Stack;
 use crate::model::{Config, CpuModel, Weights};
@@ -57,8 +57,8 @@ pub struct Given {
     pub text: Vec<String>,
     /// The pinned head.
     pub pin: Head,
-    /// What of it reads other heads.
-    pub through: Through,
+    /// What the study is set to; only what its analysis reads counts.
+    pub set: Instruments,
 }
 
 /// An item as the model reads it.
@@ -99,6 +99,14 @@ impl Given {
         let tokens: Vec<u32> = bos.iter().chain(&item.tokens[..last]).copied().collect();
         let queries = item.questions.iter().map(|question| bos.len() + question.at - 1).collect();
         Prompt { tokens, lead: bos.len(), queries, item }
+    }
+
+    /// The same prompt behind answered examples, which stand right after the beginning token.
+    pub fn after(&self, examples: &[u32], mut prompt: Prompt) -> Prompt {
+        prompt.tokens.splice(prompt.lead..prompt.lead, examples.iter().copied());
+        prompt.lead += examples.len();
+        prompt.queries.iter_mut().for_each(|query| *query += examples.len());
+        prompt
     }
 
     /// The first item that nobody was trained on of those that `draw` makes.

@@ -36,8 +36,6 @@ use crate::train::circuits::Draw;
 use crate::train::circuits::facts::RELATIONS;
 use applied::{APPLIED, Applied};
 
-/// By what the last feed-forward is multiplied.
-const SCALES: [f32; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5];
 /// Movers that are taken out together, and random draws of as many.
 const MOVERS: usize = 3;
 const RANDOM: usize = 8;
@@ -74,17 +72,29 @@ pub struct Recall {
     sets: Vec<Vec<Head>>,
     right: Counts,
     applied: Applied,
+    /// By what parts of the last layer are multiplied, in order.
+    scales: Vec<f32>,
 }
 
 impl Recall {
-    /// Every person and relation in one sentence each; `text` is ordinary text.
+    /// Every person and relation in one sentence each, behind as many told ones about others as are set; `text` is ordinary
+    /// text.
     pub fn new(given: Given, mut text: Vec<u32>) -> Self {
         text.truncate(TEXT.min(given.config.context));
         let words = &given.circuits.words;
         let prompts =
             (0..RELATIONS.len()).flat_map(|relation| (0..words.known.len()).map(move |person| (relation, person)));
+        let told = |relation: usize, person: usize| {
+            given.circuits.facts.told(words, person, RELATIONS[relation], given.set.template)
+        };
         let prompts = prompts.map(|(relation, person)| {
-            (relation, given.prompt(given.circuits.facts.item(words, person, RELATIONS[relation])))
+            // Far from each other and from the next person, with whom the sentence is patched.
+            let stride = words.known.len() / (given.set.shots + 2);
+            let other = |shot: usize| (person + (shot + 1) * stride) % words.known.len();
+            let examples: Vec<u32> = (0..given.set.shots)
+                .flat_map(|shot| [&told(relation, other(shot)).tokens, given.circuits.facts.stop()].concat())
+                .collect();
+            (relation, given.after(&examples, given.prompt(told(relation, person))))
         });
         let prompts = prompts.collect();
         let heads = given.config.layers * given.config.heads;
@@ -97,8 +107,14 @@ impl Recall {
             sets: Vec::new(),
             right: Counts::default(),
             applied: Applied::default(),
+            scales: applied::scales(&given.set),
             given,
         }
+    }
+
+    /// Where a factor stands among the scales.
+    fn scale(&self, factor: f32) -> usize {
+        self.scales.iter().position(|scale| *scale == factor).unwrap_or(0)
     }
 
     fn people(&self) -> usize {
@@ -150,7 +166,7 @@ impl Recall {
             let logs = log_probabilities(&Array { shape: vec![1, logits.len()], data: logits });
             logs.data.get(prompt.answer() as usize).map_or(f32::NAN, |log| log.exp())
         };
-        let share = SCALES.iter().map(share).collect();
+        let share = self.scales.iter().map(share).collect();
         let relation = *relation;
         self.seen.push(Seen { relation, heads, feed_forward, begins, path, last: last_parts, copies, share });
         Ok(())
@@ -161,7 +177,9 @@ impl Recall {
         let (relation, prompt) = &self.prompts[at];
         let first = relation * self.people();
         let next = first + (at - first + 1) % self.people();
-        let other = &self.prompts[next].1;
+        // Behind the same examples, so that only the person differs.
+        let examples = &prompt.tokens[self.given.config.bos.iter().count()..prompt.lead];
+        let other = &self.given.after(examples, self.given.prompt(self.prompts[next].1.item.clone()));
         if prompt.tokens.len() != other.tokens.len() || prompt.answer() == other.answer() {
             return Ok(());
         }
@@ -216,7 +234,7 @@ impl Recall {
         let (layers, width) = (given.config.layers, given.config.width);
         let last = &base.captures.get(layers - 1, Site::MlpOut)?.data;
         self.applied.average(given, &base.log_probabilities)?;
-        for scale in SCALES {
+        for scale in self.scales.iter().copied() {
             let nats = (1..self.text.len()).map(|at| {
                 let row = (at - 1) * width..at * width;
                 let end = base.residuals[layers].data[row.clone()].iter().zip(&last[row]);
@@ -244,7 +262,8 @@ impl Recall {
         match at.checked_sub(count) {
             None => {
                 let (relation, prompt) = &self.prompts[at];
-                self.applied.scale(&self.given, model, prompt, &self.seen[at], &classes[*relation])
+                let relation = &classes[*relation];
+                self.applied.scale(&self.given, model, prompt, (&self.seen[at], &self.scales), relation)
             }
             Some(at) if at < RELATIONS.len() * APPLIED => {
                 // Spread over the people of each relation.
@@ -305,9 +324,9 @@ impl Circuit for Recall {
             sheets.insert(0, percent("causal", "Causal score", causal.iter().copied()));
         }
         let movers = Grid { down: down.clone(), across, sheets, ..Grid::default() };
-        let scale_names = || SCALES.map(|scale| format!("{scale}")).to_vec();
+        let scale_names = || self.scales.iter().map(|scale| format!("{scale}")).collect::<Vec<_>>();
         let shares: Vec<f32> =
-            (0..SCALES.len()).map(|scale| mean(self.seen.iter().map(|seen| seen.share[scale]))).collect();
+            (0..self.scales.len()).map(|scale| mean(self.seen.iter().map(|seen| seen.share[scale]))).collect();
         let depths: Vec<String> = (0..layers).map(|layer| format!("before L{layer}")).chain(["end".into()]).collect();
         let path =
             |which: usize| (0..=layers).map(move |depth| mean(self.seen.iter().map(|seen| seen.path[depth][which])));
@@ -400,9 +419,10 @@ impl Circuit for Recall {
                 ),
             ));
             let both = last(0) + last(1);
+            let (half, whole) = (self.scale(self.given.set.lambda_m), self.scale(1.0));
             verdict = format!(
                 "The last layer adds {both:+.2} to the right answer’s logit (heads {:+.2}, feed-forward {:+.2}, which lowers it on \
-                 {} of the facts): {}. With its feed-forward halved the answer has {:.1} % instead of {:.1} %, and ordinary text \
+                 {} of the facts): {}. With its feed-forward {} the answer has {:.1} % instead of {:.1} %, and ordinary text \
                  costs {:+.3} nats per token. In {linear} of {layers} layers heads explain the feed-forward better than shuffled ones.",
                 last(0),
                 last(1),
@@ -412,9 +432,10 @@ impl Circuit for Recall {
                 } else {
                     "no anti-overconfidence here, unlike the paper’s GPT-2"
                 },
-                100.0 * shares[2],
-                100.0 * shares[4],
-                self.losses[2] - self.losses[4],
+                applied::times(self.given.set.lambda_m),
+                100.0 * shares[half],
+                100.0 * shares[whole],
+                self.losses[half] - self.losses[whole],
             );
         }
         exhibits.push(exhibit(
@@ -424,7 +445,7 @@ impl Circuit for Recall {
             Drawn::Bars,
             taken,
         ));
-        let (more, drawn) = self.applied.show(&self.given, &shares);
+        let (more, drawn) = self.applied.show(&self.given, &shares, &self.scales);
         if drawn.is_empty() {
             exhibits.push(exhibit(
                 "recall.scaled",
@@ -435,7 +456,7 @@ impl Circuit for Recall {
             ));
         }
         exhibits.extend(drawn);
-        if self.losses.len() == SCALES.len() {
+        if self.losses.len() == self.scales.len() {
             exhibits.push(exhibit(
                 "recall.text",
                 "What that costs on ordinary text",

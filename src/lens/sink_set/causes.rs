@@ -1,7 +1,7 @@
 //! What a sink is made of: a stream that grows at its position, quiet keys and values, and a key that every query points to.
 //!
 //! ```text
-//! stream   ‖h_p‖ / median_t ‖h_t‖   behind each layer           massive activations, where it is large
+//! stream   ‖h_p‖ / median_t ‖h_t‖   behind each layer           massive activations, where it is large, at any p
 //! key      ‖k_p‖ / median_t ‖k_t‖   value   ‖v_p‖ / median_t ‖v_t‖   by head
 //! cosine   mean over later queries t of cos(k_p, q_t)            beside the same of all other keys before them
 //! ```
@@ -16,10 +16,15 @@ use crate::lens::study::{exhibit, grid, mean, sheet};
 use crate::mechanism::Stack;
 use crate::model::CpuModel;
 
+/// What is read of a pass.
+pub const SITES: [Site; 6] = [Site::ResidPost, Site::Q, Site::K, Site::RotQ, Site::RotK, Site::V];
+
 /// What one sequence says of one position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Causes {
-    /// By layer.
+    /// At every position, layer by layer.
+    pub streams: Vec<Vec<f32>>,
+    /// By layer, at the position.
     pub stream: Vec<f32>,
     /// By head, layer by layer: key, value, cosine, cosine of other keys.
     pub heads: [Vec<f32>; 4],
@@ -31,33 +36,37 @@ impl Causes {
     /// # Errors
     /// Those of the pass.
     pub fn new(model: &CpuModel, stack: &Stack, seed: u64, tokens: &[u32], position: usize) -> Result<Self> {
-        let sites = [Site::ResidPost, Site::Q, Site::K, Site::RotQ, Site::RotK, Site::V];
-        let mut captures = ActivationCache::new(Selection::sites(&sites));
+        let mut captures = ActivationCache::new(Selection::sites(&SITES));
         model.run(&[tokens], stack, seed, &mut captures)?;
-        let (layers, heads) = (model.config().layers, model.config().heads);
-        let (mut stream, mut found) = (Vec::new(), [(); 4].map(|()| Vec::new()));
+        Self::of(&captures, (model.config().layers, model.config().heads), tokens.len(), position)
+    }
+
+    /// Looks at what stands at `position` of a pass over so many tokens that kept [`SITES`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Unknown`] for something that the pass did not keep.
+    pub fn of(
+        captures: &ActivationCache,
+        (layers, heads): (usize, usize),
+        tokens: usize,
+        position: usize,
+    ) -> Result<Self> {
+        let (mut streams, mut found) = (Vec::new(), [(); 4].map(|()| Vec::new()));
         for layer in 0..layers {
-            stream.push(ratio(captures.get(layer, Site::ResidPost)?, 0, position));
+            streams.push(ratios(captures.get(layer, Site::ResidPost)?, 0));
             let either = |turned, plain| captures.get(layer, turned).or_else(|_| captures.get(layer, plain));
             let (queries, keys) = (either(Site::RotQ, Site::Q)?, either(Site::RotK, Site::K)?);
             let values = captures.get(layer, Site::V)?;
             for head in 0..heads {
                 let group = head * keys.shape.get(1).copied().unwrap_or(1) / heads;
-                let cosines = |keep: &dyn Fn(usize) -> bool| {
-                    let pairs = (position + 1..tokens.len()).flat_map(|query| (0..query).map(move |key| (query, key)));
-                    let pairs = pairs.filter(|(_, key)| keep(*key));
-                    mean(pairs.map(|(query, key)| cosine(row(queries, head, query), row(keys, group, key))))
-                };
-                let numbers = [
-                    ratio(keys, group, position),
-                    ratio(values, group, position),
-                    cosines(&|key| key == position),
-                    cosines(&|key| key != position),
-                ];
+                let at = |ratios: Vec<f32>| ratios.get(position).copied().unwrap_or(f32::NAN);
+                let [own, others] = cosines((queries, head), (keys, group), tokens, position);
+                let numbers = [at(ratios(keys, group)), at(ratios(values, group)), own, others];
                 found.iter_mut().zip(numbers).for_each(|(all, number)| all.push(number));
             }
         }
-        Ok(Self { stream, heads: found })
+        let stream = streams.iter().map(|all| all.get(position).copied().unwrap_or(f32::NAN)).collect();
+        Ok(Self { streams, stream, heads: found })
     }
 }
 
@@ -72,20 +81,72 @@ fn norm(of: &[f32]) -> f32 {
     crate::lens::readout::dot(of, of).sqrt() as f32
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    crate::lens::readout::dot(a, b) as f32 / (norm(a) * norm(b)).max(f32::MIN_POSITIVE)
+/// A vector of length one.
+fn unit(of: &[f32]) -> Vec<f32> {
+    let length = norm(of).max(f32::MIN_POSITIVE);
+    of.iter().map(|x| x / length).collect()
 }
 
-/// The norm at a position over the median of all; of an even number the upper one.
-fn ratio(of: &Array, head: usize, position: usize) -> f32 {
-    let [.., positions, _] = of.shape[..] else { return f32::NAN };
+/// Mean cosine of later queries with the key at a position, and with all other keys before them. The others are summed as
+/// unit vectors first, so that every query meets one sum and not each of them.
+fn cosines(
+    (queries, head): (&Array, usize),
+    (keys, group): (&Array, usize),
+    tokens: usize,
+    position: usize,
+) -> [f32; 2] {
+    let key = unit(row(keys, group, position));
+    let mut sum = vec![0.0f32; key.len()];
+    let (mut own, mut others, mut count, mut pairs) = (0.0f64, 0.0f64, 0usize, 0usize);
+    for query in 0..tokens {
+        if query > position {
+            let query_here = unit(row(queries, head, query));
+            own += crate::lens::readout::dot(&query_here, &key);
+            others += crate::lens::readout::dot(&query_here, &sum);
+            (count, pairs) = (count + 1, pairs + query - 1);
+        }
+        if query != position {
+            sum.iter_mut().zip(unit(row(keys, group, query))).for_each(|(sum, x)| *sum += x);
+        }
+    }
+    [own / count as f64, others / pairs as f64].map(|mean| mean as f32)
+}
+
+/// The norm at every position over the median of all; of an even number the upper one.
+fn ratios(of: &Array, head: usize) -> Vec<f32> {
+    let [.., positions, _] = of.shape[..] else { return Vec::new() };
     let norms: Vec<f32> = (0..positions).map(|at| norm(row(of, head, at))).collect();
     let mut sorted = norms.clone();
     sorted.sort_by(f32::total_cmp);
-    match (norms.get(position), sorted.get(positions / 2)) {
-        (Some(own), Some(median)) => own / median,
-        _ => f32::NAN,
-    }
+    let median = sorted.get(positions / 2).copied().unwrap_or(f32::NAN);
+    norms.into_iter().map(|own| own / median).collect()
+}
+
+/// Drawings of one prompt: those of its position, and the stream at all of them.
+pub fn show_one(found: &Causes, position: usize, size: (usize, usize), tokens: Vec<String>) -> Vec<Exhibit> {
+    let rows = found.streams.iter().enumerate().map(|(layer, _)| format!("L{layer}")).collect();
+    let values: Vec<f32> = found.streams.concat();
+    let (at, most) = values
+        .iter()
+        .copied()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (at, value)| if value > best.1 { (at, value) } else { best });
+    let mut everywhere = grid(
+        ("behind", rows),
+        ("token", tokens.clone()),
+        vec![sheet("stream", "norm over the median of all positions", "times", values)],
+    );
+    everywhere.facts.push(Fact::new("largest", "Largest of all", most, "times"));
+    let place = tokens.get(at % tokens.len().max(1)).cloned().unwrap_or_default();
+    let mut exhibits = show(std::slice::from_ref(found), position, size);
+    exhibits.push(exhibit(
+        "everywhere",
+        &format!("The stream at every token; largest at {place}, behind L{}", at / tokens.len().max(1)),
+        "A massive activation stands out by itself: its line rises far above 1 at one token and stays there through the layers.",
+        Drawn::Lines,
+        everywhere,
+    ));
+    exhibits
 }
 
 /// Drawings over all sequences of texts; none before the first.
@@ -114,6 +175,11 @@ pub(super) fn show(found: &[Causes], position: usize, (layers, heads): (usize, u
     let sheets = (0..4).map(|at| sheet(ids[at].0, ids[at].1, ids[at].2, all(&|one| &one.heads[at]))).collect();
     let mut by_head = grid(("layer", names("L", layers)), ("head", names("H", heads)), sheets);
     by_head.facts.push(Fact::new("massive", "Largest norm of the stream there, over the median", most, "times"));
+    let means =
+        by_head.sheets.iter().map(|sheet| (sheet.id.clone(), sheet.name.clone(), mean(sheet.values.iter().copied())));
+    let means: Vec<Fact> =
+        means.map(|(id, name, value)| Fact::new(&id, &format!("Mean over heads: {name}"), value, "")).collect();
+    by_head.facts.extend(means);
     vec![
         exhibit(
             "stream",

@@ -78,11 +78,22 @@ impl Facts {
 
     /// One fact alone, in the first sentence of its relation.
     pub fn item(&self, words: &Words, person: usize, relation: Relation) -> Item {
+        self.told(words, person, relation, 0)
+    }
+
+    /// The same in another of the three sentences of its relation; beyond, they begin anew.
+    pub fn told(&self, words: &Words, person: usize, relation: Relation, sentence: usize) -> Item {
         let truth = Self::truth(words, person, relation);
         let mut item = Item { form: "alone", ..Item::default() };
         let fill = [("person", words.known[person % words.known.len()]), ("answer", truth)];
-        self.sentences[relation as usize][0].write(&mut item, &fill, Vec::new());
+        let sentences = &self.sentences[relation as usize];
+        sentences[sentence % sentences.len()].write(&mut item, &fill, Vec::new());
         item
+    }
+
+    /// What stands between two facts.
+    pub fn stop(&self) -> &[u32] {
+        &self.stop
     }
 
     /// Adds a sentence; its answer is asked for, against the answers of the same relation for others.

@@ -21,8 +21,10 @@ struct Basis {
     pin: Option<Head>,
     /// Of drawings: whose they are.
     paper: String,
-    /// Of a study: position, bits of ε, and how many tokens are written.
-    sink: Option<(usize, u32, usize)>,
+    /// Of an instrument that is about the examined position.
+    position: Option<usize>,
+    /// Of a study: bits of ε, and how many tokens are written.
+    study: Option<(u32, usize)>,
     set: Instruments,
 }
 
@@ -34,8 +36,8 @@ impl Basis {
             query: experiment.view.query,
             pin: analysis.of_pinned.then_some(experiment.view.pin),
             paper: if analysis.view == View::Exhibits { experiment.view.paper.clone() } else { String::new() },
-            sink: (analysis.view == View::Study)
-                .then(|| (experiment.view.position, experiment.view.epsilon.to_bits(), experiment.draw.tokens)),
+            position: analysis.of_position.then_some(experiment.view.position),
+            study: (analysis.view == View::Study).then(|| (experiment.view.epsilon.to_bits(), experiment.draw.tokens)),
             set: (analysis.reads)(&experiment.instruments),
         }
     }

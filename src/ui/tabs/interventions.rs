@@ -38,7 +38,7 @@ pub fn InterventionsTab() -> impl IntoView {
 
 /// Whether the prompt on screen has at most this many tokens, so that many passes over it may start by themselves. The
 /// newest outcome may still be that of an older prompt, so the text must be short too.
-fn is_short(store: Store, tokens: usize) -> bool {
+pub(super) fn is_short(store: Store, tokens: usize) -> bool {
     /// Letters of a long token.
     const LETTERS: usize = 8;
     let counted = store.outcome.with(|outcome| outcome.as_ref().is_some_and(|outcome| outcome.tokens.len() <= tokens));

@@ -4,6 +4,7 @@
 
 pub mod asked;
 pub mod chart;
+mod epsilon;
 pub mod heat;
 mod interventions;
 mod lens;

@@ -1,13 +1,23 @@
-//! Head roles of the wall's pane, from probes: who passes, by how much, and what shuffled probes would have given.
+//! Head roles of the wall's pane, from probes: who passes, by how much, what shuffled probes would have given, and what the
+//! model loses without the head.
 
+use super::asked::Progress;
+use super::interventions::is_short;
 use super::wall_pane;
-use crate::experiment::Head;
+use crate::experiment::{Head, Removal};
+use crate::lens::finding::Found;
 use crate::lens::roles::{RoleReport, RoleScores};
-use crate::ui::format::fixed;
+use crate::ui::format::{fixed, signed};
+use crate::ui::segment::segment;
 use crate::ui::stage::scene::{pane_letter, within};
 use crate::ui::store::Store;
 use leptos::prelude::*;
 use std::sync::Arc;
+
+/// Longer prompts are swept over when the visitor says so.
+const SWEPT_AT_ONCE: usize = 64;
+/// Δ loss of every head: on the prompt, and where random tokens stand again; empty until it was computed.
+type Evidence = Memo<[Vec<Option<f32>>; 2]>;
 
 /// Heads shown for each role; the pinned head comes in addition.
 const TOP: usize = 4;
@@ -29,6 +39,14 @@ pub fn RolesTab() -> impl IntoView {
         }
     });
     let fetched = Memo::new(move |_| store.roles(pane.get()));
+    // Behind the report, which does not wait for it.
+    let scored = Memo::new(move |_| fetched.with(|fetched| fetched.value.is_some() && !fetched.pending));
+    Effect::new(move |_| {
+        store.experiment.track();
+        if scored.get() && store.ready() && is_short(store, SWEPT_AT_ONCE) {
+            store.request_finding(pane.get(), "evidence", false);
+        }
+    });
     let pin = Memo::new(move |_| within(store, store.experiment.with(|experiment| experiment.view.pin)));
     let heads =
         Memo::new(move |_| store.outcome.with(|outcome| outcome.as_ref().map_or(0, |outcome| outcome.model.heads)));
@@ -100,7 +118,24 @@ fn Report(report: Arc<RoleReport>, pane: Memo<usize>, heads: Memo<usize>, pin: M
         }
     };
     let (probes, seed) = (report.probes, report.seed);
-    let tables = report.roles.clone().into_iter().map(|role| view! { <Role role heads pin/> }).collect_view();
+    let store = Store::here();
+    let answered = Memo::new(move |_| store.finding(pane.get(), "evidence"));
+    let evidence: Evidence = Memo::new(move |_| {
+        answered.with(|answered| {
+            let found = answered.fetched.value.as_ref().filter(|_| answered.fresh).map(|finding| &finding.found);
+            let of = |id: &str| match found {
+                Some(Found::Grid(grid)) => {
+                    let sheet = grid.sheets.iter().find(|sheet| sheet.id == id);
+                    // A memo compares, and NaN would never be equal.
+                    let some = |value: &f32| value.is_finite().then_some(*value);
+                    sheet.map(|sheet| sheet.values.iter().map(some).collect()).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            ["prompt", "repeats"].map(of)
+        })
+    });
+    let tables = report.roles.clone().into_iter().map(|role| view! { <Role role heads pin evidence/> }).collect_view();
     view! {
         <p class="verdict" data-test="roles-verdict" data-clear=clear data-of=all>
             {move || format!("Heads of {} by role: ", pane_letter(pane.get()))}
@@ -109,6 +144,14 @@ fn Report(report: Arc<RoleReport>, pane: Memo<usize>, heads: Memo<usize>, pin: M
             {format!(" of {all} have no clear role.")}
         </p>
         <p class="soft" data-test="roles-pinned">{pinned}</p>
+        <div class="row wrap" data-test="evidence">
+            <span class="soft">"Without a head:"</span>
+            {segment("how", "What stands in a head’s place", Removal::word, |set| set.how, |set, how| set.how = how)}
+            <Progress
+                answered=Signal::derive(move || answered.get())
+                again=Callback::new(move |()| store.request_finding(pane.get_untracked(), "evidence", true))
+            />
+        </div>
         <table class="tbl roles">
             <thead>
                 <tr>
@@ -116,6 +159,8 @@ fn Report(report: Arc<RoleReport>, pane: Memo<usize>, heads: Memo<usize>, pin: M
                     <th scope="col"><span class="sr">"Score as a bar, threshold as a line"</span></th>
                     <th scope="col">"Score"</th>
                     <th scope="col">"Shuffled"</th>
+                    <th scope="col" title="What the loss of the prompt rises by without the head, in nats per token">"Δ prompt"</th>
+                    <th scope="col" title="The same where random tokens stand again, which only copying can foresee">"Δ repeats"</th>
                 </tr>
             </thead>
             {tables}
@@ -124,7 +169,9 @@ fn Report(report: Arc<RoleReport>, pane: Memo<usize>, heads: Memo<usize>, pin: M
             {format!(
                 "Mean weight over {probes} probes of random tokens, a sequence and its repetition, seed {seed}. Shuffled: the same \
                  cells with the second half shuffled, or a key drawn at random. Bold passes the threshold. False positives: share \
-                 of heads that pass it on shuffled probes. A head may have several roles or none."
+                 of heads that pass it on shuffled probes. A head may have several roles or none. Δ: what the loss rises by, in nats \
+                 per token, without that head alone, on the prompt and where random tokens stand again; heads back each other up, \
+                 so that a small one does not unmake a role."
             )}
         </p>
     }
@@ -132,7 +179,7 @@ fn Report(report: Arc<RoleReport>, pane: Memo<usize>, heads: Memo<usize>, pin: M
 
 /// One role: its rule, its best heads, and the pinned head.
 #[component]
-fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView {
+fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>, evidence: Evidence) -> impl IntoView {
     let store = Store::here();
     let role = StoredValue::new(role);
     let rows = move || {
@@ -152,8 +199,12 @@ fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView 
             let passes = score > threshold;
             let bar = format!("width:{:.1}%", 100.0 * score.clamp(0.0, 1.0));
             let line = format!("left:{:.1}%", 100.0 * threshold.clamp(0.0, 1.0));
+            let risen = move |kind: usize| evidence.with(|all| all[kind].get(index).copied().flatten());
+            let text = move |kind: usize| risen(kind).map_or_else(|| "–".into(), |value| signed(value, 2));
             view! {
-                <tr class:on=index == pinned data-test="role-head" data-head=head.to_string() data-score=score data-shuffled=shuffled>
+                <tr class:on=index == pinned data-test="role-head" data-head=head.to_string() data-score=score data-shuffled=shuffled
+                    data-prompt=move || risen(0) data-repeats=move || risen(1)
+                >
                     <td>
                         <button
                             type="button" class="link mono" title="Pin this head"
@@ -165,6 +216,8 @@ fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView 
                     <td><span class="meter" aria-hidden="true"><i style=bar></i><b style=line></b></span></td>
                     <td class="num" class:hi=passes class:lo=!passes>{fixed(score, 2)}</td>
                     <td class="num lo">{fixed(shuffled, 2)}</td>
+                    <td class="num">{move || text(0)}</td>
+                    <td class="num">{move || text(1)}</td>
                 </tr>
             }
         };
@@ -183,7 +236,7 @@ fn Role(role: RoleScores, heads: Memo<usize>, pin: Memo<Head>) -> impl IntoView 
     view! {
         <tbody data-test="role" data-role=word data-threshold=threshold data-false-positive-rate=rate>
             <tr class="head">
-                <th colspan="4" scope="rowgroup">
+                <th colspan="6" scope="rowgroup">
                     <span class="row spread">
                         <strong>{name}</strong>
                         <span class="rule">{rule}</span>

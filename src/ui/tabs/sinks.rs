@@ -1,9 +1,11 @@
 //! Sinks: how much weight rests on one position in A and B, against what an even causal row would put there.
 
+mod norms;
 mod positions;
 mod views;
 
 use super::chart::{Line, LineChart};
+use super::epsilon::Epsilon;
 use crate::lens::sinks::{self, Sinks, Without};
 use crate::lens::{HeadRows, Patterns};
 use crate::outcome::{HeadMaps, Outcome, STORED_TOKENS};
@@ -14,12 +16,10 @@ use crate::ui::stage::scene::{self, pane_letter};
 use crate::ui::store::Store;
 use leptos::html::Div;
 use leptos::prelude::*;
+use norms::Norms;
 use positions::Positions;
 use std::sync::Arc;
 use views::Views;
-
-/// Limits of the ε slider.
-const EPSILON: (f32, f32, f32) = (0.05, 0.9, 0.05);
 
 /// A pane's sinks, when all its heads are there.
 type Measured = Memo<Option<Arc<Sinks>>>;
@@ -101,6 +101,7 @@ pub fn SinksTab() -> impl IntoView {
             <Views shared/>
             <Depth shared width/>
             <Positions shared width/>
+            <Norms shared width/>
             <Foot shared/>
         </div>
     }
@@ -169,13 +170,9 @@ fn waiting(store: Store) -> String {
 /// Which position is examined, and from where on a head counts as a sink.
 #[component]
 fn Choosers(shared: Shared) -> impl IntoView {
-    let Shared { store, position, epsilon, .. } = shared;
+    let Shared { store, position, .. } = shared;
     let choose = move |to: usize| store.look(|view| view.position = to);
     let strongest = move || shared.a.with(|sinks| sinks.as_ref().and_then(|sinks| sinks.strongest()));
-    let fill = move || {
-        let (low, high, _) = EPSILON;
-        format!("--fill:{:.1}%", 100.0 * (epsilon.get() - low) / (high - low))
-    };
     view! {
         <div class="choosers">
             <label>
@@ -195,17 +192,7 @@ fn Choosers(shared: Shared) -> impl IntoView {
             >
                 {move || strongest().map_or_else(|| "Strongest".into(), |at| format!("Strongest in A: {at}"))}
             </button>
-            <label class="epsilon">
-                <span>"Threshold ε"</span>
-                <input
-                    type="range" min=EPSILON.0 max=EPSILON.1 step=EPSILON.2 data-test="epsilon" style=fill
-                    prop:value=move || epsilon.get().to_string()
-                    on:input:target=move |event| if let Ok(to) = event.target().value().parse() {
-                        store.drag("epsilon", |experiment| experiment.view.epsilon = to)
-                    }
-                />
-                <span class="num">{move || fixed(epsilon.get(), 2)}</span>
-            </label>
+            <Epsilon/>
         </div>
     }
 }

@@ -1,6 +1,8 @@
 //! Studies: experiments of many small steps whose drawings grow while they run, that can be paused, and that go on from
 //! where they were.
 
+mod settings;
+
 use super::wall_pane;
 use crate::experiment::{Over, Study as Which, Through};
 use crate::lens::analysis;
@@ -16,6 +18,7 @@ use crate::ui::store::Store;
 use crate::ui::store::analyses::Answered;
 use leptos::html::Div;
 use leptos::prelude::*;
+use settings::Settings;
 use std::sync::Arc;
 
 /// The model that has learned what evaluations ask.
@@ -166,6 +169,7 @@ pub fn StudiesTab() -> impl IntoView {
             <div class="wide-seg">{segment("study", "Study", name, |set| set.study, |set, study| set.study = study)}</div>
             {move || evaluates(which.get()).then(|| view! { <Asked/> })}
             {move || (which.get() == Which::Channels).then(|| segment("through", "What of the head hears", through, |set| set.through, |set, through| set.through = through))}
+            <Settings which/>
             <p class="verdict" data-test="study-verdict">{verdict}</p>
             {told}
             {elsewhere}

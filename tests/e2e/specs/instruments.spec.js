@@ -17,6 +17,29 @@ test("sinks: three labelled views, the null of the uniform causal row, any posit
   expect(playground.hash()).toContain("pos=3");
 });
 
+test("norms at the examined position: one click, both panes, by layer and head, in the link", async ({ playground, page }) => {
+  await playground.open();
+  await page.getByTestId("norms-open").click();
+  expect(playground.hash()).toContain("norms=1");
+  const norms = page.getByTestId("norms");
+  await expect(norms).toHaveAttribute("data-fresh", "true");
+  const norm = (id) => norms.locator(`[data-test=norm][data-norm=${id}]`);
+  for (const id of ["massive", "key", "value", "cosine", "others"]) await expect(norm(id)).toHaveAttribute("data-b", /\d/);
+  // The shipped model reads its beginning with short keys and values.
+  expect(await playground.number(norm("value"), "data-a")).toBeGreaterThan(0);
+  await expect(norms.getByTestId("exhibit")).toHaveCount(3);
+  const before = await norm("cosine").getAttribute("data-a");
+  await page.getByTestId("sink-position").fill("4");
+  await page.getByTestId("sink-position").press("Enter");
+  await expect(norm("cosine")).not.toHaveAttribute("data-a", before);
+  await page.reload();
+  await playground.settled();
+  await expect(norms).toHaveAttribute("data-fresh", "true");
+  await page.getByTestId("norms-open").click();
+  await expect(norms).toHaveCount(0);
+  expect(playground.hash()).not.toContain("norms");
+});
+
 test("head roles come from probes, with the shuffled score beside them", async ({ playground, page }) => {
   await playground.open();
   await playground.tab("roles").click();
@@ -26,7 +49,16 @@ test("head roles come from probes, with the shuffled score beside them", async (
     expect(await playground.number(role, "data-false-positive-rate")).toBeLessThanOrEqual(1);
     const score = await playground.number(role.getByTestId("role-head").first(), "data-score");
     expect(score).toBeGreaterThanOrEqual(0);
+    // Causal evidence stands beside every head, another one for another way to take it out.
+    const head = role.getByTestId("role-head").first();
+    for (const kind of ["data-prompt", "data-repeats"]) await expect(head).toHaveAttribute(kind, /\d/, { timeout: 60_000 });
   }
+  const first = roles.first().getByTestId("role-head").first();
+  const before = await first.getAttribute("data-repeats");
+  await page.locator("[data-test=how][data-word=zero]").click();
+  await expect(first).toHaveAttribute("data-repeats", /\d/);
+  await expect(first).not.toHaveAttribute("data-repeats", before);
+  expect(playground.hash()).toContain("how=zero");
 });
 
 test("hover is linked and exact, a click pins, and the sentence says the same", async ({ playground, page }) => {

@@ -58,3 +58,42 @@ test("studies are two clicks away, and what they found can be taken away", async
   expect(found.analysis).toBe("choices");
   expect(found.found.study.done).toBe(found.found.study.all);
 });
+
+test("the threshold of a study of sinks is moved in the study, and nothing is read again", async ({ page, playground }) => {
+  await open(playground, "sink_set");
+  await whole(page);
+  const rates = page.locator("[data-test=exhibit][data-exhibit=rates]");
+  const done = await page.getByTestId("pace").getAttribute("data-done");
+  await page.getByTestId("epsilon").fill("0.15");
+  await expect(page.getByTestId("study-verdict")).toContainText("ε = 0.15");
+  await expect(page.getByTestId("pace")).toHaveAttribute("data-done", done);
+  expect(playground.hash()).toContain("eps=0.15");
+  await expect(rates.locator(".picture svg")).toContainText("ε 0.15");
+  await page.getByTestId("study-position").fill("2");
+  await page.getByTestId("study-position").press("Enter");
+  await expect(page.getByTestId("study-verdict")).toContainText("at position 2");
+  expect(playground.hash()).toContain("pos=2");
+});
+
+test("options, examples, sentence and factors are set in the study, kept by the link, and change what is asked", async ({ page, playground }) => {
+  test.setTimeout(400_000);
+  await open(playground, "letters", "&options=3");
+  await expect(page.getByTestId("study-options")).toHaveValue("3");
+  const square = page.locator("[data-test=exhibit][data-exhibit='letters.square'] .picture svg");
+  await expect(square).toContainText("right C", { timeout: 60_000 });
+  await expect(square).not.toContainText("right D");
+  await page.getByTestId("study-options").selectOption("2");
+  await expect(square).not.toContainText("right C");
+  await page.getByTestId("study-shots").selectOption("1");
+  expect(playground.hash()).toContain("options=2");
+  expect(playground.hash()).toContain("shots=1");
+  await page.locator("[data-test=study][data-word=recall]").click();
+  await page.getByTestId("study-template").selectOption("1");
+  await page.getByTestId("study-lambda_m").selectOption("0.75");
+  await page.reload();
+  await playground.settled();
+  await expect(page.getByTestId("study-lambda_m")).toHaveValue("0.75");
+  await expect(page.getByTestId("study-template")).toHaveValue("1");
+  await expect(studies(page)).toHaveAttribute("data-whole", "true", { timeout: 200_000 });
+  await expect(page.getByTestId("study-verdict")).toContainText("feed-forward times 0.75");
+});

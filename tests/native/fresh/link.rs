@@ -83,7 +83,9 @@ fn instruments() -> impl Strategy<Value = Instruments> {
     let heads = prop::collection::vec((0usize..100, 0usize..100), 0..5);
     let words = (one(LensNorm::ALL), one(LensLayout::ALL), one(Act::ALL), one(Removal::ALL));
     let more = (one(Effect::ALL), one(PatchSite::ALL), one(PatchMetric::ALL), one(Through::ALL));
-    let studies = (one(Study::ALL), one(Over::ALL), 0usize..1000);
+    let settings =
+        ((0usize..=3, 2usize..=5, 0usize..=2), (0.0f32..=1.5, 0.0f32..=1.5), 0.0f32..=16.0, any::<(bool, bool)>());
+    let studies = (one(Study::ALL), one(Over::ALL), 0usize..1000, settings);
     (id.clone(), id, heads, words, more, text(), studies).prop_map(
         |(
             answer,
@@ -92,7 +94,7 @@ fn instruments() -> impl Strategy<Value = Instruments> {
             (norm, layout, act, how),
             (effect, site, by, through),
             corrupted,
-            (study, over, items),
+            (study, over, items, ((shots, options, template), (lambda_a, lambda_m), bias, (own, norms))),
         )| Instruments {
             answer,
             against,
@@ -109,6 +111,14 @@ fn instruments() -> impl Strategy<Value = Instruments> {
             study,
             over,
             items,
+            shots,
+            options,
+            template,
+            lambda_a,
+            lambda_m,
+            bias,
+            own,
+            norms,
         },
     )
 }

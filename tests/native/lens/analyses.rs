@@ -4,9 +4,14 @@ use crate::tiny::{HEADS, LAYERS, model};
 use attnscope::api::Reply;
 use attnscope::engine::{Choice, Engine};
 use attnscope::experiment::{Chip, Experiment, Head, Instruments, Pane, PatchSite, Removal, View};
+use attnscope::hook::Array;
 use attnscope::lens::analysis;
-use attnscope::lens::finding::{Ablated, Finding, Found};
-use attnscope::model::load;
+use attnscope::lens::base::{Again, Base};
+use attnscope::lens::causal::Removals;
+use attnscope::lens::finding::{Ablated, Finding, Found, Grid};
+use attnscope::lens::roles::probes;
+use attnscope::mechanism::Stack;
+use attnscope::model::{CpuModel, load};
 use attnscope::{Error, Result};
 use pollster::block_on;
 
@@ -132,6 +137,52 @@ fn ablation_sweep_and_run_say_the_same() {
         assert_eq!((whole.divergence, whole.mean_divergence), (0.0, 0.0));
         assert_eq!(whole.loss.unwrap().0, whole.loss.unwrap().1);
         experiment.instruments.ablate = vec![HEAD];
+    }
+}
+
+/// Evidence beside a role is what taking out that head alone does: to the prompt as the sweep says it, and to the second half
+/// of random tokens that stand twice, by a pass made here.
+#[test]
+fn evidence_is_what_taking_out_each_head_does() {
+    let mut engine = engine();
+    let mut experiment = experiment();
+    let (config, weights, _) = model();
+    let cpu = CpuModel::new(&config, &weights).unwrap();
+    for how in Removal::ALL {
+        experiment.instruments.how = *how;
+        for pane in 0..2 {
+            let [evidence, sweep] = ["evidence", "sweep"].map(|id| match ask(&mut engine, &experiment, pane, id) {
+                Ok(Finding { found: Found::Grid(grid), .. }) => grid,
+                other => panic!("{other:?}"),
+            });
+            let of = |grid: &Grid, id: &str| grid.sheets.iter().find(|sheet| sheet.id == id).unwrap().values.clone();
+            let same = of(&evidence, "prompt").iter().zip(of(&sweep, "loss")).all(|(a, b)| (a - b).abs() < 1e-4);
+            assert!(same, "{how:?}: {:?} and {:?}", of(&evidence, "prompt"), of(&sweep, "loss"));
+        }
+        let Ok(Finding { found: Found::Grid(grid), .. }) = ask(&mut engine, &experiment, 0, "evidence") else {
+            panic!()
+        };
+        // Special tokens are no probe: the tiny model's only one begins a text.
+        let vocabulary: Vec<u32> = (1..config.vocabulary as u32).collect();
+        let (stack, seed) = (Stack::new("a", &[]).unwrap(), experiment.seed);
+        let mut expected = 0.0;
+        for probe in probes(seed, &vocabulary, 2, 24, config.bos) {
+            let base = Base::new(&cpu, &stack, seed, &probe.repeated, &[]).unwrap();
+            let again = Again { model: &cpu, stack: &stack, seed, base: &base };
+            let sets = [vec![HEAD]];
+            let removals = Removals::new(again, &sets, *how).unwrap();
+            let loss = |rows: &Array| {
+                let rows = attnscope::engine::log_probabilities(rows);
+                let judged = 1 + 24 + 1..probe.repeated.len();
+                judged.clone().map(|at| -rows.at(at - 1)[probe.repeated[at] as usize]).sum::<f32>()
+                    / judged.len() as f32
+            };
+            for batch in removals.batches() {
+                removals.run(&batch, |_, logits| expected += (loss(logits) - loss(&base.logits)) / 2.0).unwrap();
+            }
+        }
+        let came = grid.sheets[1].values[HEAD.layer * HEADS + HEAD.head];
+        assert!((came - expected).abs() < 1e-4, "{how:?}: {came} is not {expected}");
     }
 }
 

@@ -160,6 +160,8 @@ fn studies_find_what_was_stored() {
         for (kept, came) in kept.drawings.iter().zip(&came.drawings) {
             let (what, in_percent) = (format!("{what:?}, {}", came.id), came.unit == "%");
             assert_eq!((&kept.id, kept.values.len()), (&came.id, came.values.len()), "{what}; else run {COMMAND}");
+            let facts = |drawing: &Drawing| drawing.facts.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+            assert_eq!(facts(kept), facts(came), "{what} has other facts; else run {COMMAND}");
             for (at, (kept, came)) in kept.values.iter().zip(&came.values).enumerate() {
                 let (Some(kept), Some(came)) = (kept, came) else {
                     assert_eq!(kept.is_some(), came.is_some(), "{what}, number {at}");

@@ -11,7 +11,7 @@ use attnscope::lens::evaluation::{Reader, Subject};
 use attnscope::lens::features::{Features, Method, ridge};
 use attnscope::lens::finding::{Finding, Found, Grid, View as Drawn};
 use attnscope::lens::ranks::{kendall, rank_correlation};
-use attnscope::lens::sink_set::{FirstKey, measure};
+use attnscope::lens::sink_set::{KeyBias, measure};
 use attnscope::lens::streaming::Streaming;
 use attnscope::lens::study::Study;
 use attnscope::mechanism::Stack;
@@ -293,7 +293,7 @@ fn the_first_key_can_be_hidden() {
     let tokens: Vec<u32> = (0..24).map(|at| 1 + (at * 29 + 3) % 90).collect();
     let stack = Stack::new("a", &[]).unwrap();
     let of = |bias: Option<f32>| {
-        let mut first = bias.map(|bias| FirstKey { bias });
+        let mut first = bias.map(|bias| KeyBias { position: 0, bias });
         measure(&model, &stack, 0, &tokens, first.as_mut()).unwrap()
     };
     let (plain, logits) = of(None);

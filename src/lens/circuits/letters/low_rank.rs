@@ -7,7 +7,7 @@
 use super::mutation::{Mutated, Mutation};
 use super::seats::Seat;
 use super::subspace::{From, Read, Subspace};
-use super::{OPTIONS, log_probability};
+use super::{NAMES, log_probability};
 use crate::Result;
 use crate::hook::{ActivationCache, Array, HookPoint, Selection, Site, Tap};
 use crate::lens::base::Base;
@@ -178,7 +178,7 @@ impl LowRank {
             let mean = |at: usize| all.iter().map(|read| read[option][at]).sum::<f64>() / all.len() as f64;
             (0..RANKS[RANK]).map(mean).collect()
         };
-        (0..OPTIONS).map(centre).collect()
+        (0..reads.first().map_or(0, |read| read.keys.len())).map(centre).collect()
     }
 
     /// The finding in words, and its drawings; nothing before the first question was asked.
@@ -211,7 +211,8 @@ impl LowRank {
         ]);
         // Where no tokens for a mutation are there, nothing was asked.
         let asked: Vec<usize> = (0..Mutation::ALL.len()).filter(|at| !self.loss[*at].is_empty()).collect();
-        let rows: Vec<String> = asked.iter().map(|at| Mutation::ALL[*at].name().to_string()).collect();
+        let centres = self.centres();
+        let rows: Vec<String> = asked.iter().map(|at| Mutation::ALL[*at].name(centres.len())).collect();
         let ways = [0, three, three + RANKS.len()];
         let table = |read: &dyn Fn(usize, usize) -> f32| {
             asked.iter().flat_map(|at| ways.map(|way| read(*at, way))).collect::<Vec<f32>>()
@@ -223,7 +224,7 @@ impl LowRank {
                 sheet("loss", "Loss on the right label", "nats", table(&loss)),
                 percent(
                     "right",
-                    "Right label likeliest of four",
+                    &format!("Right label likeliest of {}", centres.len()),
                     table(&|at, way| self.right[at].share(way)).into_iter(),
                 ),
                 sheet("weight", "Weight on the option each looks at", "", table(&weight)),
@@ -235,15 +236,11 @@ impl LowRank {
             ("labels", rows),
             vec![percent("probe", "Options told from their keys", probe)],
         );
-        let centres = Grid {
-            down: Axis::new("option", ["A", "B", "C", "D"].map(String::from)),
+        let options = centres.len();
+        let middles = Grid {
+            down: Axis::new("option", NAMES[..centres.len()].iter().map(|name| name.to_string())),
             across: Axis::new("direction", (1..=RANKS[RANK]).map(|at| at.to_string())),
-            sheets: vec![sheet(
-                "centre",
-                "Mean coordinate",
-                "",
-                self.centres().iter().flatten().map(|x| *x as f32).collect(),
-            )],
+            sheets: vec![sheet("centre", "Mean coordinate", "", centres.iter().flatten().map(|x| *x as f32).collect())],
             ..Grid::default()
         };
         let exhibits = vec![
@@ -258,14 +255,19 @@ impl LowRank {
             exhibit(
                 "letters.labels",
                 "The same directions under other labels",
-                "Directions were found on A B C D. If they mean “first, second, third, fourth”, they serve any labels.",
+                &format!(
+                    "Directions were found on {}. If they mean “first, second, third …”, they serve any labels.",
+                    Mutation::Plain.name(options)
+                ),
                 Drawn::Cells,
                 labels,
             ),
             exhibit(
                 "letters.probe",
                 "Which option a key belongs to",
-                "Each key in three directions goes to the nearest mean of plain questions; a quarter is chance.",
+                &format!(
+                    "Each key in three directions goes to the nearest mean of plain questions; one in {options} is chance."
+                ),
                 Drawn::Bars,
                 order,
             ),
@@ -274,7 +276,7 @@ impl LowRank {
                 &format!("Where the options lie for {}", names[0]),
                 "Mean coordinates of the keys of each option in the first three directions.",
                 Drawn::Cells,
-                centres,
+                middles,
             ),
         ];
         let capitals = Mutation::ALL.iter().position(|one| *one == Mutation::Capitals).unwrap_or(0);

@@ -2,7 +2,7 @@
 //!
 //! Only labels, the sign behind them, or the question itself change; options, their order and the right one stay.
 
-use super::OPTIONS;
+use super::NAMES;
 use crate::lens::circuits::{Given, Prompt};
 use crate::train::circuits::Draw;
 
@@ -40,24 +40,30 @@ impl Mutation {
         Mutation::Unasked,
     ];
 
-    /// Its name in a table.
-    pub fn name(self) -> &'static str {
+    /// Its name in a table of questions with so many options.
+    pub fn name(self, options: usize) -> String {
+        let plain = &NAMES[..options.min(NAMES.len())];
         match self {
-            Mutation::Plain => "A B C D",
-            Mutation::Shuffled => "A to D shuffled",
-            Mutation::Later => "E F G H",
-            Mutation::Capitals => "random capitals",
-            Mutation::Numbers => "numbers",
-            Mutation::Tokens => "random tokens",
-            Mutation::Sign => "another sign",
-            Mutation::Unasked => "without the question",
+            Mutation::Plain => plain.join(" "),
+            Mutation::Shuffled => format!("A to {} shuffled", plain.last().unwrap_or(&"A")),
+            Mutation::Later => {
+                let letters = ('A'..='Z').skip(options).take(options);
+                letters.map(String::from).collect::<Vec<_>>().join(" ")
+            }
+            Mutation::Capitals => "random capitals".into(),
+            Mutation::Numbers => "numbers".into(),
+            Mutation::Tokens => "random tokens".into(),
+            Mutation::Sign => "another sign".into(),
+            Mutation::Unasked => "without the question".into(),
         }
     }
 
     /// The question so changed; none where the tokenizer lacks what it takes.
     pub fn of(self, given: &Given, prompt: &Prompt, draw: &mut Draw) -> Option<Mutated> {
         let words = &given.circuits.words;
-        let plain = words.letters[..OPTIONS].to_vec();
+        let mut places = prompt.places("letter");
+        let options = places.len();
+        let plain = words.letters.get(..options)?.to_vec();
         let capitals: Vec<u32> = ('A'..='Z').filter_map(|letter| given.token(&format!(" {letter}"))).collect();
         let labels = match self {
             Mutation::Plain | Mutation::Sign | Mutation::Unasked => plain.clone(),
@@ -69,28 +75,35 @@ impl Mutation {
                 labels
             }
             Mutation::Later => {
-                capitals.iter().copied().filter(|letter| !plain.contains(letter)).take(OPTIONS).collect()
+                capitals.iter().copied().filter(|letter| !plain.contains(letter)).take(options).collect()
             }
-            Mutation::Capitals => draw.distinct(&capitals, OPTIONS),
-            Mutation::Numbers => words.numbers[draw.below(words.numbers.len() - OPTIONS)..][..OPTIONS].to_vec(),
+            Mutation::Capitals => draw.distinct(&capitals, options),
+            Mutation::Numbers => words.numbers[draw.below(words.numbers.len() - options)..][..options].to_vec(),
             Mutation::Tokens => {
                 let pool: Vec<u32> = words.any.iter().copied().filter(|id| !prompt.tokens.contains(id)).collect();
-                draw.distinct(&pool, OPTIONS)
+                draw.distinct(&pool, options)
             }
         };
-        if labels.len() < OPTIONS {
+        if labels.len() < options {
             return None;
         }
         let right = plain.iter().position(|letter| *letter == prompt.answer())?;
-        let (mut tokens, mut places) = (prompt.tokens.clone(), prompt.places("letter"));
-        for (place, label) in places.iter().zip(&labels) {
-            tokens[*place] = *label;
+        let mut tokens = prompt.tokens.clone();
+        // Examples before the question carry the same labels, answers included.
+        let (examples, labelled) = (0..prompt.lead, |id: &u32| plain.iter().position(|letter| letter == id));
+        let before: Vec<(usize, usize)> =
+            examples.filter_map(|at| labelled(&prompt.tokens[at]).map(|option| (at, option))).collect();
+        for (place, option) in before.iter().copied().chain(places.iter().copied().zip(0..)) {
+            tokens[place] = labels[option];
         }
         if self == Mutation::Sign {
             let sign = [")", "."].into_iter().filter_map(|sign| given.token(sign)).find(|sign| {
                 places.first().is_some_and(|place| tokens.get(place + 1).is_some_and(|own| own != sign))
             })?;
-            places.iter().for_each(|place| tokens[place + 1] = sign);
+            let own = places.first().map(|place| tokens[place + 1]);
+            let signed = before.iter().map(|(at, _)| *at).filter(|at| tokens.get(at + 1).copied() == own);
+            let all: Vec<usize> = signed.chain(places.iter().copied()).collect();
+            all.into_iter().for_each(|place| tokens[place + 1] = sign);
         }
         if self == Mutation::Unasked {
             // The line's end before the first label stays.

@@ -5,7 +5,7 @@
 //! single  A[T, option N] − mean A[T, other options], N the option looked at most over all questions      “is it N?”
 //! ```
 
-use super::{EXCESS, KINDS, OPTIONS, Seen};
+use super::{EXCESS, KINDS, NAMES, Seen};
 use crate::experiment::Head;
 use crate::lens::study::mean;
 
@@ -32,7 +32,7 @@ impl Seat {
     pub fn words(&self) -> String {
         let place = KINDS[self.offset].1.to_lowercase();
         match self.option {
-            Some(option) => format!("{} at {place} of {}", self.head, ["A", "B", "C", "D"][option]),
+            Some(option) => format!("{} at {place} of {}", self.head, NAMES[option]),
             None => format!("{} at {place} of the right option", self.head),
         }
     }
@@ -43,11 +43,12 @@ pub(super) fn seats(seen: &[Seen], at: usize, head: Head) -> [Seat; 2] {
     let each = |offset: usize| {
         let on = |pick: &dyn Fn(&Seen) -> usize| {
             mean(seen.iter().map(|seen| {
-                let (weights, option) = (seen.looks[offset][at], pick(seen));
-                weights[option] - (weights.iter().sum::<f32>() - weights[option]) / (OPTIONS - 1) as f32
+                let (weights, option) = (&seen.looks[offset][at], pick(seen));
+                weights[option] - (weights.iter().sum::<f32>() - weights[option]) / (weights.len() - 1) as f32
             }))
         };
-        let fixed = (0..OPTIONS).map(|option| Seat { head, offset, option: Some(option), excess: on(&|_| option) });
+        let options = seen.first().map_or(0, |seen| seen.looks[offset][at].len());
+        let fixed = (0..options).map(|option| Seat { head, offset, option: Some(option), excess: on(&|_| option) });
         let most = fixed.reduce(|best, other| if other.excess > best.excess { other } else { best });
         let right = Seat { head, offset, option: None, excess: on(&|seen| seen.right) };
         [right, most.unwrap_or(right)]

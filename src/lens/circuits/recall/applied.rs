@@ -1,7 +1,7 @@
 //! What the last layer takes back, part by part, and what an intercept does where it does not belong.
 //!
 //! ```text
-//! λ_a, λ_m        the last layer's heads, or its feed-forward, multiplied; what follows is computed anew
+//! λ_a, λ_m        the last layer's heads, or its feed-forward, multiplied, and both at once; what follows is computed anew
 //! ū               Σ_w p_w·U_w, p the mean prediction over ordinary text: the safe average token; its part of the last
 //!                 feed-forward is taken out alone
 //! Δ of a part     its lens for the right answer, and for the token that the model predicts
@@ -9,9 +9,10 @@
 //!                 of B's, against the same with b of fits whose sentences were shuffled over relations
 //! ```
 
-use super::{Recall, SCALES, Seen};
+use super::{Recall, Seen};
 use crate::Result;
 use crate::engine::log_probabilities;
+use crate::experiment::Instruments;
 use crate::hook::{Array, HookPoint, Site, Tap};
 use crate::lens::circuits::{Given, Prompt, in_percent, likeliest, percent, strongest};
 use crate::lens::exhibit::Drawn;
@@ -23,6 +24,8 @@ use crate::model::CpuModel;
 use crate::train::circuits::Draw;
 use crate::train::circuits::facts::RELATIONS;
 
+/// By what parts of the last layer are multiplied, beside what is chosen.
+const SCALES: [f32; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5];
 /// Sentences of each relation that intercepts are added to.
 pub(super) const APPLIED: usize = 6;
 /// By so little the last feed-forward is scaled to see whether Δ tells what happens.
@@ -36,6 +39,15 @@ const SOME: f32 = 0.2;
 /// Vectors b of every layer and relation, as fitted and with sentences shuffled over relations.
 type Intercepts = [Vec<Vec<Vec<f32>>>; 2];
 
+/// [`SCALES`] and what is chosen, in order.
+pub(super) fn scales(set: &Instruments) -> Vec<f32> {
+    let mut scales = SCALES.to_vec();
+    scales.extend([set.lambda_a, set.lambda_m]);
+    scales.sort_by(f32::total_cmp);
+    scales.dedup();
+    scales
+}
+
 /// What was found so far.
 #[derive(Default)]
 pub(super) struct Applied {
@@ -43,6 +55,8 @@ pub(super) struct Applied {
     average: Vec<f32>,
     /// Probability of the answer by λ_a, one list for each scale.
     heads: Vec<Vec<f32>>,
+    /// With heads and feed-forward multiplied by what is chosen.
+    both: Vec<f32>,
     /// With ū taken out of the last feed-forward.
     apart: Vec<f32>,
     /// Cosine of the last feed-forward and ū; weight of each last head on the first token.
@@ -80,15 +94,18 @@ impl Applied {
         given: &Given,
         model: &CpuModel,
         prompt: &Prompt,
-        seen: &Seen,
+        (seen, scales): (&Seen, &[f32]),
         class: &[u32],
     ) -> Result<()> {
         let (config, query, answer) = (&given.config, prompt.query(), prompt.answer());
         let last = config.layers - 1;
         let base = given.base(model, prompt, &[Site::Pattern])?;
-        let mut tap = Scaled { layer: last, factors: &SCALES };
-        let logits = given.again(model, &base).from(last, SCALES.len(), Some(query), |_, _| {}, &mut tap)?;
-        self.heads.resize(SCALES.len(), Vec::new());
+        let mut tap = Scaled { layer: last, heads: scales, feed_forward: 1.0 };
+        let logits = given.again(model, &base).from(last, scales.len(), Some(query), |_, _| {}, &mut tap)?;
+        let mut chosen = Scaled { layer: last, heads: &[given.set.lambda_a], feed_forward: given.set.lambda_m };
+        let together = given.again(model, &base).from(last, 1, Some(query), |_, _| {}, &mut chosen)?;
+        self.both.push(probability(together.at(0), answer));
+        self.heads.resize(scales.len(), Vec::new());
         for (row, all) in self.heads.iter_mut().enumerate() {
             all.push(probability(logits.at(row), answer));
         }
@@ -208,7 +225,7 @@ impl Applied {
     }
 
     /// The finding in words, and drawn; nothing before the first sentence was scaled.
-    pub fn show(&self, given: &Given, plain: &[f32]) -> Shown {
+    pub fn show(&self, given: &Given, plain: &[f32], scales: &[f32]) -> Shown {
         if self.heads.is_empty() {
             return (None, Vec::new());
         }
@@ -217,11 +234,14 @@ impl Applied {
         let rows = ["feed-forward times λ", "heads times λ"].map(String::from).to_vec();
         let mut scaled = grid(
             ("part", rows),
-            ("λ", SCALES.map(|scale| format!("{scale}")).to_vec()),
+            ("λ", scales.iter().map(|scale| format!("{scale}")).collect()),
             vec![percent("probability", "Probability of the answer", plain.iter().chain(&by_heads).copied())],
         );
         let average = mean(self.apart.iter().copied());
+        let Instruments { lambda_a, lambda_m, .. } = given.set;
+        let both = format!("Heads times {lambda_a} and feed-forward times {lambda_m} at once");
         scaled.facts.extend([
+            Fact::new("both", &both, 100.0 * mean(self.both.iter().copied()), "%"),
             Fact::new("average", "With only the average token’s part taken out", 100.0 * average, "%"),
             Fact::new(
                 "cosine",
@@ -315,15 +335,17 @@ impl Applied {
                 ),
             ));
         }
-        let (best, whole) = (self.best(), plain.get(4).copied().unwrap_or(f32::NAN));
+        let at = |factor: f32| scales.iter().position(|scale| *scale == factor).unwrap_or(0);
+        let (best, whole) = (self.best(), plain.get(at(1.0)).copied().unwrap_or(f32::NAN));
         let numbers = [own.get(best).copied(), shuffled.get(best).copied()].map(|rise| rise.unwrap_or(f32::NAN));
         let verdict = told(numbers.into_iter().chain([whole]), || {
             format!(
-                "The last heads lower the answer on {} of the sentences; with them halved it has {:.1} %, with the average token’s part \
+                "The last heads lower the answer on {} of the sentences; with them {} it has {:.1} %, with the average token’s part \
                  of the feed-forward taken out {:.1} %. The intercept of L{best} lifts its own answers by {:+.2} logits over those \
                  of the sentence, a shuffled one by {:+.2}: {}.",
                 in_percent(lowered(&self.deltas[0].iter().map(|all| all[..heads].iter().sum()).collect::<Vec<f32>>())),
-                100.0 * by_heads[2],
+                times(lambda_a),
+                100.0 * by_heads[at(lambda_a)],
                 100.0 * average,
                 numbers[0],
                 numbers[1],
@@ -360,21 +382,33 @@ fn probability(logits: &[f32], token: u32) -> f32 {
     logs.data.get(token as usize).map_or(f32::NAN, |log| log.exp())
 }
 
-/// Multiplies what all heads of a layer mix, in every row by another factor.
+/// A factor in words.
+pub(super) fn times(factor: f32) -> String {
+    if factor == 0.5 { "halved".into() } else { format!("times {factor}") }
+}
+
+/// Multiplies what all heads of a layer mix, in every row by another factor, and what its feed-forward then adds, in every
+/// row by the same.
 struct Scaled<'a> {
     layer: usize,
-    factors: &'a [f32],
+    heads: &'a [f32],
+    feed_forward: f32,
 }
 
 impl Tap for Scaled<'_> {
     fn wants(&self, at: HookPoint) -> bool {
         at == HookPoint::new(self.layer, Site::Z)
+            || (self.feed_forward != 1.0 && at == HookPoint::new(self.layer, Site::MlpOut))
     }
 
-    fn visit(&mut self, _: HookPoint, value: &Array) -> Option<Array> {
+    fn visit(&mut self, at: HookPoint, value: &Array) -> Option<Array> {
         let mut edited = value.clone();
-        let stripe = edited.data.len() / self.factors.len();
-        for (row, factor) in edited.data.chunks_mut(stripe).zip(self.factors) {
+        if at.site == Site::MlpOut {
+            edited.data.iter_mut().for_each(|x| *x *= self.feed_forward);
+            return Some(edited);
+        }
+        let stripe = edited.data.len() / self.heads.len();
+        for (row, factor) in edited.data.chunks_mut(stripe).zip(self.heads) {
             row.iter_mut().for_each(|x| *x *= factor);
         }
         Some(edited)
