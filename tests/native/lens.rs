@@ -5,6 +5,7 @@ mod channels;
 mod circuits;
 mod composing;
 mod edits;
+mod handmade;
 mod instruments;
 mod interventions;
 mod settings;
