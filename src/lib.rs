@@ -24,6 +24,7 @@
 //! | [`papers`], [`shipped`] | what each of the 68 papers claims and shows; the models that come with the page |
 //! | [`mechanism`] | the contract, the registry, one file per paper, and the guide to adding one |
 //! | [`tokenizer`], [`model`] | loading and running decoder models in burn tensors |
+//! | `loops` | a crate of its own: what a model on the processor spends its time in |
 //! | [`gpu`] | linker, kernels, plans: the WGSL engine |
 //! | [`engine`] | one contract over both engines |
 //! | [`npz`] | arrays as files of numpy |
@@ -31,11 +32,12 @@
 //! | [`train`] | the trainer of the shipped models |
 //! | [`api`] | commands and replies between page and worker |
 //! | `ui` | the page |
+//! | `worker` | a package of its own: the engine's program |
 //!
 //! # Invariants
 //!
 //! Only `ui` uses Leptos; only `gpu` uses wgpu; only `model`, `mechanism`, `train`, `lens` and `engine` use burn; only
-//! `api`, `ui` and `bin` see JavaScript values; a mechanism uses `spec`, `shape`, `hook`, burn and the contract, nothing
+//! `api`, `ui` and the programs see JavaScript values; a mechanism uses `spec`, `shape`, `hook`, burn and the contract, nothing
 //! else. `tests/native/tidy.rs` enforces these, the house limits on file length, and that every twin has its twin.
 
 /// Version of this program, with its commit where it was built in a checkout.

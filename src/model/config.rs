@@ -6,6 +6,7 @@
 use super::rotary::frequencies;
 use crate::outcome::ModelFacts;
 use crate::{Error, Result};
+pub use attnscope_loops::steps::{Activation, Norm, Pairing};
 
 /// Which family's files and naming a model follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,24 +17,6 @@ pub enum Family {
     Llama,
     /// Rotary positions in a part of each head, LayerNorm, biases, attention and feed-forward side by side (Pythia).
     NeoX,
-}
-
-/// How activations are normalised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Norm {
-    /// Mean and variance, with gain and bias.
-    Layer,
-    /// Root mean square, with gain only.
-    Rms,
-}
-
-/// Which entries of a head rotate together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairing {
-    /// Entry j with entry j + D/2 (Hugging Face).
-    Half,
-    /// Entry 2j with entry 2j + 1 (llama2.c, the RoPE paper).
-    Adjacent,
 }
 
 /// How the model knows positions.
@@ -48,19 +31,6 @@ pub enum Positions {
         /// Which entries rotate together.
         pairing: Pairing,
     },
-}
-
-/// The nonlinearity of the feed-forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// x·Φ(x), exactly.
-    Gelu,
-    /// x·Φ(x) by the tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// x·sigmoid(x).
-    Silu,
-    /// max(x, 0).
-    Relu,
 }
 
 /// Sizes and choices of a decoder model.

@@ -203,7 +203,7 @@ impl Runner<'_> {
 
     fn unit(&self) -> Result<Tally> {
         let mut tests = self.place.command("cargo");
-        tests.args(NATIVE).args(["--lib", "--bin", "task"]);
+        tests.args(NATIVE).args(["-p", "attnscope", "-p", "attnscope-loops", "--lib", "--bin", "task"]);
         let mut tally = count_rust(self.prepare(&mut tests))?;
         let mut documentation = self.place.command("cargo");
         documentation.args(NATIVE).arg("--doc");

@@ -5,19 +5,9 @@
 //! layer are one product, and only the last token meets the vocabulary. What mechanisms put in attention's place is the
 //! definition's own code. Tests hold both against each other.
 //!
-//! | File | Idea |
-//! |---|---|
-//! | `lanes` | four numbers at a time |
-//! | `linear` | products of matrices |
-//! | `steps` | norms, rotary positions, activations, softmax |
-//! | `attention` | plain attention over keys and values that stay |
-//! | `stacked` | attention under mechanisms, in tensors |
+//! Its loops are `attnscope_loops`; attention under mechanisms, in tensors, is `stacked`.
 
-mod attention;
-mod lanes;
-mod linear;
 mod stacked;
-mod steps;
 
 use super::config::{Config, Norm, Positions};
 use super::decode::KeyValues;
@@ -25,11 +15,11 @@ use super::run::Run;
 use super::weights::Weights;
 use crate::Result;
 use crate::mechanism::Stack;
-use attention::Plain;
-pub(crate) use linear::dot;
-use linear::{Matrix, add_product};
+use attnscope_loops::attention::{self, Attending, Heads, Plain};
+pub(crate) use attnscope_loops::linear::dot;
+use attnscope_loops::linear::{Matrix, add_product};
+use attnscope_loops::steps::{Gain, Turns, activate};
 use stacked::Stacked;
-use steps::{Gain, activate};
 
 /// Tokens that pass through a layer of plain attention together; what they need besides weights stays in the second cache.
 const CHUNK: usize = 128;
@@ -83,6 +73,13 @@ pub(super) enum Kept {
 trait Attend {
     /// Rows of projections [H·D + 2·G·D] of new tokens, not rotated → z [Q,H·D].
     fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()>;
+}
+
+impl Attend for Attending<'_> {
+    fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()> {
+        self.attend(layer, projections, z);
+        Ok(())
+    }
 }
 
 /// Arrays that every layer uses again.
@@ -175,7 +172,7 @@ impl Lean {
         Ok(Self {
             embed: weights.take("embed")?.data,
             positions: positions.map(|positions| positions.data),
-            plain: Plain::new(config),
+            plain: plain(config),
             blocks,
             ln_final: gain(&mut weights, "ln_final")?,
             unembed: (!config.tied).then(|| weights.take("unembed")).transpose()?.map(|head| head.data),
@@ -301,6 +298,18 @@ impl Lean {
         block.outer.apply_onto(post, rows, x);
         Ok(())
     }
+}
+
+fn heads(config: &Config) -> Heads {
+    Heads { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width }
+}
+
+fn plain(config: &Config) -> Plain {
+    let turns = match config.positions {
+        Positions::Learned => None,
+        Positions::Rotary { pairing, .. } => Some(Turns::new(config.frequencies(), pairing)),
+    };
+    Plain { heads: heads(config), scale: config.scale(), turns }
 }
 
 /// Whether this is attention as it was trained: nothing but softmax at its defaults.

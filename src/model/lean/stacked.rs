@@ -1,7 +1,6 @@
 //! Attention under mechanisms: the definition's own code on tensors, between products without tensors.
 
-use super::Attend;
-use super::attention::Heads;
+use super::{Attend, heads};
 use crate::mechanism::Grid;
 use crate::model::config::{Config, Positions};
 use crate::model::decode::{KeyValues, Past};
@@ -10,6 +9,7 @@ use crate::model::rotary::Rotation;
 use crate::model::run::{Run, host};
 use crate::model::text::{attend_heads, join_heads, split_heads};
 use crate::{Error, Result};
+use attnscope_loops::attention::Heads;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Attention of tokens that follow a sequence, under the stack of a run that nobody watches.
@@ -39,8 +39,8 @@ impl<'a, 'r> Stacked<'a, 'r> {
 
 impl Attend for Stacked<'_, '_> {
     fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()> {
-        let Heads { heads, kv_heads, width } = Heads::new(self.config);
-        let row = Heads::new(self.config).row();
+        let sizes = heads(self.config);
+        let (row, Heads { heads, kv_heads, width }) = (sizes.row(), sizes);
         let queries = projections.len() / row;
         let part = |from: usize, count: usize| {
             let columns = from * width..(from + count) * width;

@@ -4,7 +4,7 @@
 //! many rows, tiles of four rows and eight columns of y are kept in registers while a strip of W, copied so that it lies
 //! dense, passes by: reading a prompt is bound by arithmetic.
 
-use super::lanes::Lanes;
+use crate::lanes::Lanes;
 
 /// Rows and columns of a tile of y: eight accumulators of four lanes, as many as 16 registers leave room for.
 const ROWS: usize = 4;
@@ -14,7 +14,7 @@ const DEPTH: usize = 256;
 
 /// Row-major values with the distance between rows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub struct Matrix<'a> {
     /// Row after row.
     values: &'a [f32],
     /// From the beginning of one row to that of the next.
@@ -33,13 +33,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// y `[rows,columns]` += x `[rows,inner]` · w `[inner,columns]`; rows of y begin `y_stride` apart.
-pub(super) fn add_product(
-    x: Matrix<'_>,
-    [rows, inner, columns]: [usize; 3],
-    w: Matrix<'_>,
-    y: &mut [f32],
-    y_stride: usize,
-) {
+pub fn add_product(x: Matrix<'_>, [rows, inner, columns]: [usize; 3], w: Matrix<'_>, y: &mut [f32], y_stride: usize) {
     if rows < ROWS {
         for row in 0..rows {
             add_row_product(&x.row(row)[..inner], w, &mut y[row * y_stride..][..columns]);
@@ -124,7 +118,7 @@ fn add_row_product(x: &[f32], w: Matrix<'_>, y: &mut [f32]) {
 }
 
 /// The sum of products of two rows.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     let mut sums = [Lanes::splat(0.0); 4];

@@ -3,17 +3,49 @@
 //! The exponential is written out in operations that vectorise, since a call per value would take longer than the
 //! products around it.
 
-use super::linear::dot;
-use crate::model::config::{Activation, Norm, Pairing};
+use crate::linear::dot;
+
+/// How activations are normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// Mean and variance, with gain and bias.
+    Layer,
+    /// Root mean square, with gain only.
+    Rms,
+}
+
+/// Which entries of a head rotate together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// Entry j with entry j + D/2 (Hugging Face).
+    Half,
+    /// Entry 2j with entry 2j + 1 (llama2.c, the RoPE paper).
+    Adjacent,
+}
+
+/// The nonlinearity of the feed-forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x·Φ(x), exactly.
+    Gelu,
+    /// x·Φ(x) by the tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// x·sigmoid(x).
+    Silu,
+    /// max(x, 0).
+    Relu,
+}
 
 /// A norm's learned part.
 #[derive(Debug)]
-pub(super) struct Gain {
+pub struct Gain {
     /// `[M]`
     pub w: Vec<f32>,
     /// `[M]`, under LayerNorm.
     pub b: Option<Vec<f32>>,
+    /// Which norm.
     pub norm: Norm,
+    /// Added to the variance under the root.
     pub epsilon: f32,
 }
 
@@ -36,7 +68,7 @@ impl Gain {
 
 /// How fast pairs of entries turn.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub struct Turns {
     /// Radians per token `[D/2]`.
     frequencies: Vec<f64>,
     pairing: Pairing,
@@ -45,7 +77,7 @@ pub(super) struct Turns {
 /// Sines and cosines of some positions, `[tokens,D/2]` each. They are made for the tokens at hand: a table of the whole
 /// context would be as large as a configuration claims.
 #[derive(Debug)]
-pub(super) struct Table {
+pub struct Table {
     cos: Vec<f32>,
     sin: Vec<f32>,
     pairing: Pairing,
@@ -53,6 +85,7 @@ pub(super) struct Table {
 }
 
 impl Turns {
+    /// Pairs turn by these radians per token `[D/2]`.
     pub fn new(frequencies: Vec<f64>, pairing: Pairing) -> Self {
         Self { frequencies, pairing }
     }
@@ -89,7 +122,7 @@ impl Table {
 }
 
 /// Applies the activation to every value.
-pub(super) fn activate(activation: Activation, x: &mut [f32]) {
+pub fn activate(activation: Activation, x: &mut [f32]) {
     match activation {
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Silu => x.iter_mut().for_each(|x| *x /= 1.0 + exp(-*x)),
@@ -107,7 +140,7 @@ pub(super) fn activate(activation: Activation, x: &mut [f32]) {
 }
 
 /// Scores → weights that sum to one.
-pub(super) fn softmax(row: &mut [f32]) {
+pub fn softmax(row: &mut [f32]) {
     let top = fold(row, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
     row.iter_mut().for_each(|x| *x = exp(*x - top));
     let scale = sum(row).recip();

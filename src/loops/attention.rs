@@ -1,10 +1,7 @@
 //! Causal softmax attention of new tokens over all of a sequence, from keys and values that stay where they are.
 
-use super::Attend;
-use super::linear::{Matrix, add_product};
-use super::steps::{Table, Turns, softmax};
-use crate::Result;
-use crate::model::config::{Config, Positions};
+use crate::linear::{Matrix, add_product};
+use crate::steps::{Table, Turns, softmax};
 
 /// Queries that are worked on together: their scores stay in the nearer caches, and half of a block's triangle is wasted.
 const BLOCK: usize = 32;
@@ -13,10 +10,13 @@ const ROOM: usize = 64;
 
 /// Plain attention of one model.
 #[derive(Debug)]
-pub(super) struct Plain {
-    heads: Heads,
-    scale: f32,
-    turns: Option<Turns>,
+pub struct Plain {
+    /// Its sizes.
+    pub heads: Heads,
+    /// What scores are multiplied with.
+    pub scale: f32,
+    /// How positions turn queries and keys, if they do.
+    pub turns: Option<Turns>,
 }
 
 /// What a sequence has left behind.
@@ -28,7 +28,8 @@ pub struct Kept {
 }
 
 /// Plain attention of tokens that follow a sequence.
-pub(super) struct Attending<'a> {
+#[derive(Debug)]
+pub struct Attending<'a> {
     plain: &'a Plain,
     kept: &'a mut Kept,
     /// How far the new tokens turn, once the first layer has asked.
@@ -49,17 +50,16 @@ struct Cache {
 
 /// Sizes of attention, and so where queries, keys and values stand in a row of projections [H·D + 2·G·D].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heads {
+pub struct Heads {
+    /// H.
     pub heads: usize,
+    /// G; divides H.
     pub kv_heads: usize,
+    /// D.
     pub width: usize,
 }
 
 impl Heads {
-    pub fn new(config: &Config) -> Self {
-        Self { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width }
-    }
-
     /// Values in a row of projections.
     pub fn row(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.width
@@ -67,22 +67,15 @@ impl Heads {
 }
 
 impl Plain {
-    pub fn new(config: &Config) -> Self {
-        let turns = match config.positions {
-            Positions::Learned => None,
-            Positions::Rotary { pairing, .. } => Some(Turns::new(config.frequencies(), pairing)),
-        };
-        Self { heads: Heads::new(config), scale: config.scale(), turns }
-    }
-
     /// Tokens that follow what is kept.
     pub fn attending<'a>(&'a self, kept: &'a mut Kept) -> Attending<'a> {
         Attending { plain: self, kept, table: None, scores: Vec::new() }
     }
 }
 
-impl Attend for Attending<'_> {
-    fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) -> Result<()> {
+impl Attending<'_> {
+    /// Rows of projections [H·D + 2·G·D] of the new tokens, not rotated, which are worked on in place → z [Q,H·D].
+    pub fn attend(&mut self, layer: usize, projections: &mut [f32], z: &mut [f32]) {
         let Plain { heads, scale, turns } = self.plain;
         let first = self.kept.tokens;
         if let (Some(turns), None) = (turns, &self.table) {
@@ -101,7 +94,6 @@ impl Attend for Attending<'_> {
         let cache = &mut self.kept.layers[layer];
         cache.extend(*heads, first, projections);
         cache.attend(*heads, first, projections, &mut self.scores, z);
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 
 /// Four numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes(Four);
+pub(crate) struct Lanes(Four);
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use std::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128 as Four, v128_load, v128_store};
