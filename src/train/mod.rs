@@ -10,6 +10,7 @@
 //! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
 //! | [`forward`], [`loss`], [`workers`] | a pass quick to differentiate; cross-entropy and its gradient; several threads |
 //! | [`circuits`], `curriculum` | tasks with exact ground truth; what a run learns from |
+//! | [`exam`], [`helmet`], [`synonyms`] | what evaluations ask: choices, long passages, facts in several words |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
 //! | `export`, `card` | the folder a model is shipped as, and what it says of itself |
@@ -48,6 +49,7 @@ pub mod held_out;
 pub mod helmet;
 #[cfg(feature = "native")]
 pub mod run;
+pub mod synonyms;
 #[cfg(feature = "native")]
 pub mod vocabulary;
 

@@ -4,6 +4,7 @@ mod analyses;
 mod channels;
 mod circuits;
 mod composing;
+mod directions;
 mod edits;
 mod handmade;
 mod instruments;
@@ -12,6 +13,7 @@ mod settings;
 mod shipped;
 mod stored;
 mod studies;
+mod trained;
 
 use attnscope::experiment::{Head, Metric};
 use attnscope::hook::Array;
