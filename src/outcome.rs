@@ -101,6 +101,9 @@ pub struct EngineFacts {
     /// How often the GPU device was opened again after it was lost.
     #[serde(default)]
     pub generation: usize,
+    /// How rows are added up on a GPU that has subgroups, and what that was decided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<RowSums>,
     /// What the choice between processor and GPU was made by, where both were there to choose from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
@@ -121,6 +124,7 @@ impl Default for EngineFacts {
             checks: Vec::new(),
             incidents: Vec::new(),
             generation: 0,
+            sums: None,
             trial: None,
             build: crate::BUILD.into(),
         }
@@ -158,6 +162,29 @@ impl Trial {
             "reading {read} tokens and writing {written} takes the GPU {gpu_reads:.1} + {gpu_writes:.1} ms and the processor \
              {cpu_reads:.1} + {cpu_writes:.1} ms"
         )
+    }
+}
+
+/// Two ways of adding up a row on one GPU; microseconds of the row kernel of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RowSums {
+    /// Whether rows are added up by subgroups.
+    pub chosen: bool,
+    /// Through the memory of workgroups.
+    pub plain: f32,
+    /// By subgroups; none where that was refused or gave other numbers.
+    pub by_subgroups: Option<f32>,
+}
+
+impl RowSums {
+    /// The choice in words.
+    pub fn sentence(&self) -> String {
+        let Self { chosen, plain, by_subgroups } = self;
+        match (by_subgroups, chosen) {
+            (Some(by), true) => format!("by subgroups: {by:.0} µs, through workgroup memory {plain:.0} µs"),
+            (Some(by), false) => format!("through workgroup memory: {plain:.0} µs, by subgroups {by:.0} µs"),
+            (None, _) => "through workgroup memory: by subgroups the numbers are others here".into(),
+        }
     }
 }
 

@@ -42,8 +42,8 @@ function hear(message) {
   if (message.id === 0) {
     const { reply } = JSON.parse(message.json);
     if (reply === "failed") return died(message.json);
-    // What computes has changed; every figure shows it.
-    if (reply === "engine") return figures.forEach((_, port) => port.postMessage({ id: 0, json: message.json, buffers: [] }));
+    // What computes has changed, or compiles; every figure shows it.
+    if (reply === "engine" || reply === "compiling") return figures.forEach((_, port) => port.postMessage({ id: 0, json: message.json, buffers: [] }));
     listens = true;
     return next();
   }

@@ -112,6 +112,7 @@ struct Line {
     handlers: RefCell<Vec<Handler>>,
     on_death: RefCell<Option<Rc<dyn Fn()>>>,
     on_engine: RefCell<Option<Tell>>,
+    on_compiling: RefCell<Option<Rc<dyn Fn(usize, usize)>>>,
 }
 
 /// A worker to call. Clones share it.
@@ -184,6 +185,11 @@ impl Client {
         *self.0.on_engine.borrow_mut() = Some(Rc::new(tell));
     }
 
+    /// Sets what is told while programs of the GPU are compiled: how many are ready, and how many there are.
+    pub fn on_compiling(&self, tell: impl Fn(usize, usize) + 'static) {
+        *self.0.on_compiling.borrow_mut() = Some(Rc::new(tell));
+    }
+
     /// From now on calls wait for [`Client::connect`], and no worker is started.
     pub fn share(&self) {
         self.0.shares.set(true);
@@ -247,6 +253,10 @@ impl Client {
             Ok(Reply::Engine { engine }) if id == 0 => {
                 let tell = self.0.on_engine.borrow().clone();
                 return tell.into_iter().for_each(|tell| tell(engine.clone()));
+            }
+            Ok(Reply::Compiling { done, all }) => {
+                let tell = self.0.on_compiling.borrow().clone();
+                return tell.into_iter().for_each(|tell| tell(done, all));
             }
             _ => None,
         };

@@ -9,6 +9,8 @@ pub mod client;
 pub mod protocol;
 #[cfg(feature = "worker")]
 pub mod server;
+#[cfg(feature = "worker")]
+pub mod webgpu;
 
 use crate::experiment::{Chip, Experiment, Head};
 use crate::lens::finding::Finding;
@@ -243,6 +245,13 @@ pub enum Reply {
     Engine {
         /// What computes now.
         engine: EngineFacts,
+    },
+    /// Programs of the GPU are being compiled; sent with id 0 where that takes longer than a moment.
+    Compiling {
+        /// So many are ready.
+        done: usize,
+        /// In all.
+        all: usize,
     },
     /// Bytes of the model that have arrived, or passes of an analysis that are done; not the final reply.
     Progress {

@@ -9,7 +9,7 @@ mod blobs;
 mod browser;
 mod fetch;
 
-use super::{Command, LawReport, Reply};
+use super::{Command, LawReport, Reply, webgpu};
 use crate::engine::{Choice, Engine, Generation, Written};
 use crate::hook::Array;
 use crate::mechanism;
@@ -58,6 +58,8 @@ pub fn start() {
         return web_sys::console::error_1(&"the engine must run in a dedicated worker".into());
     };
     tell_panics(scope.clone());
+    let teller = scope.clone();
+    webgpu::install(move |done, all| post(&teller, 0, &Reply::Compiling { done, all }, Vec::new()));
     let server = Rc::new(Server {
         scope: scope.clone(),
         queue: RefCell::default(),

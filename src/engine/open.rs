@@ -125,6 +125,10 @@ impl Engine {
         facts.self_check = runner.checks.iter().find(|check| check.part == "model").map(|check| check.deviation);
         (facts.checks, facts.incidents) = (runner.checks.clone(), runner.incidents.clone());
         (facts.generation, facts.trial) = (runner.generation, runner.trial);
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &runner.gpu {
+            facts.sums = gpu.device().sums();
+        }
         if facts.tier == Tier::Cpu && facts.self_check_passed() == Some(false) {
             facts.reason += "; the self-check failed: the model's files do not belong together or are damaged";
         }
@@ -375,7 +379,7 @@ async fn gpu(
     choice: Choice,
 ) -> std::result::Result<EngineFacts, String> {
     use super::recover::words;
-    use crate::gpu::{Device, GpuModel};
+    use crate::gpu::{Device, GpuModel, subgroups};
     let mut tries = 2;
     loop {
         tries -= 1;
@@ -385,6 +389,7 @@ async fn gpu(
             return Err(format!("there is only a software GPU ({adapter}), slower than the processor itself"));
         }
         let checked = async {
+            subgroups::choose(&device).await;
             let mut model = GpuModel::new(device.clone(), config, weights).await?;
             let checks = runner.check_gpu(&mut model).await?;
             if choice == Choice::Auto && !device.passes_for_fast() && checks.iter().all(Check::passed) {

@@ -8,7 +8,7 @@
 
 use super::check::decoding;
 use super::runner::Runner;
-use crate::gpu::{Device, GpuModel, pause};
+use crate::gpu::{Device, GpuModel, pause, subgroups};
 use crate::outcome::{Check, SELF_CHECK_ALLOWED};
 use crate::{Error, Result};
 use std::rc::Rc;
@@ -57,6 +57,7 @@ impl Runner {
         if device.software && !software && !self.forced {
             return Err(Error::Gpu { problem: format!("only a software GPU ({}) is left", device.adapter) });
         }
+        subgroups::choose(&device).await;
         let weights = self.cpu.weights();
         let config = self.cpu.config().clone();
         let mut model = GpuModel::stored(Rc::new(device), &config, &weights, format).await?;

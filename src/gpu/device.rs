@@ -4,13 +4,15 @@
 //! and the loss of the device, is recorded and reported by the next call. Limits are asked for as min(adapter, need), so a
 //! device is got wherever an adapter is, and a plan that needs more is refused by name.
 
+use super::browser;
 use super::fault::{self, At};
 use super::kernel::Kernel;
 use super::link::{Access, Linked};
 use super::signal::{pause, signal};
-use crate::outcome::Tier;
+use crate::outcome::{RowSums, Tier};
 use crate::{Error, Result};
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -40,6 +42,10 @@ pub struct Device {
     pub software: bool,
     /// How well it is supported.
     pub tier: Tier,
+    /// Whether kernels may use subgroups, and whether those that add up rows do.
+    subgroups: bool,
+    adds_by_subgroups: Cell<bool>,
+    sums: Cell<Option<RowSums>>,
     trouble: Arc<Mutex<Trouble>>,
     compiled: RefCell<HashMap<String, Rc<Compiled>>>,
 }
@@ -84,8 +90,14 @@ impl Device {
         let limits = limits(&adapter.limits())?;
         let f16 = adapter.features().contains(wgpu::Features::SHADER_F16);
         let info = adapter.get_info();
-        let description =
-            wgpu::DeviceDescriptor { label: Some("attnscope"), required_limits: limits, ..Default::default() };
+        // wgpu knows no subgroups of a browser; who does asks for them behind its back.
+        let subgroups = adapter.features() & wgpu::Features::SUBGROUP;
+        let description = wgpu::DeviceDescriptor {
+            label: Some("attnscope"),
+            required_limits: limits,
+            required_features: subgroups,
+            ..Default::default()
+        };
         let refused = |error: wgpu::RequestDeviceError| {
             // A browser's words come wrapped in the type that carried them here.
             let words = error.to_string();
@@ -111,6 +123,9 @@ impl Device {
             backend: backend(info.backend),
             software: info.device_type == wgpu::DeviceType::Cpu && !fault::hardware(),
             tier: if f16 { Tier::WebGpuF16 } else { Tier::WebGpu },
+            subgroups: !subgroups.is_empty() || browser::get().is_some_and(|browser| browser.subgroups()),
+            adds_by_subgroups: Cell::new(false),
+            sums: Cell::new(None),
             device,
             queue,
             trouble,
@@ -121,6 +136,26 @@ impl Device {
     /// Whether a test passes it off as fast, so that it needs no trial.
     pub fn passes_for_fast(&self) -> bool {
         fault::fast()
+    }
+
+    /// Whether its kernels may use subgroups.
+    pub fn subgroups(&self) -> bool {
+        self.subgroups
+    }
+
+    /// From now on lanes that add up a row do so by subgroups, where the device has them, or through the memory of their
+    /// workgroup; see [`subgroups`](super::subgroups). Programs that are ready keep their way.
+    pub fn add_by_subgroups(&self, so: bool) {
+        self.adds_by_subgroups.set(so && self.subgroups);
+    }
+
+    /// What was measured of both ways, where it was.
+    pub fn sums(&self) -> Option<RowSums> {
+        self.sums.get()
+    }
+
+    pub(super) fn note_sums(&self, sums: RowSums) {
+        self.sums.set(Some(sums));
     }
 
     /// Why the device can no longer be used, when it was lost; a new one must be opened and weights uploaded again.
@@ -201,21 +236,38 @@ impl Device {
     /// compiles them side by side. A kernel that the device does not accept is never run.
     pub(super) async fn compile<'a>(&self, kernels: impl Iterator<Item = &'a Kernel>) -> Result<Vec<Rc<Compiled>>> {
         self.check()?;
-        let kernels: Vec<(String, &Kernel)> = kernels.map(|kernel| (kernel.id(), kernel)).collect();
-        let mut started = Vec::new();
+        let suited = |kernel: &'a Kernel| match self.adds_by_subgroups.get() {
+            true => Cow::Owned(kernel.by_subgroups()),
+            false => Cow::Borrowed(kernel),
+        };
+        let kernels: Vec<(String, Cow<'_, Kernel>)> = kernels.map(suited).map(|kernel| (kernel.id(), kernel)).collect();
+        let mut parts = Vec::new();
         let mut known: HashSet<String> = self.compiled.borrow().keys().cloned().collect();
         for (id, kernel) in &kernels {
             if known.insert(id.clone()) {
                 let linked = kernel.link()?;
-                let (made, verdict) = self.begin(|device, _| build(device, id, &linked));
-                started.push((id, linked, made, verdict));
+                let (made, verdict) = self.begin(|device, _| Parts::new(device, id, &linked));
+                parts.push((id, linked, made, verdict));
             }
         }
-        for (id, linked, (module, layout, pipeline), verdict) in started {
-            if let Err(error) = verdict.await {
-                return Err(locate(&module, &linked).await.unwrap_or_else(|| linked.fault(1, error)));
+        if let (Some(browser), false) = (browser::get(), parts.is_empty()) {
+            let mut create = || parts.iter().for_each(|(id, _, parts, _)| drop(parts.pipeline(&self.device, id)));
+            browser.warm(&mut create).await;
+            self.check()?;
+        }
+        let start = |(id, linked, parts, verdict): (&'_ String, Linked, Parts, Verdict)| {
+            let (pipeline, accepted) = self.begin(|device, _| parts.pipeline(device, id));
+            (id.clone(), linked, parts, pipeline, [verdict, accepted])
+        };
+        let started: Vec<_> = parts.into_iter().map(start).collect();
+        for (id, linked, parts, pipeline, verdicts) in started {
+            for verdict in verdicts {
+                if let Err(error) = verdict.await {
+                    return Err(locate(&parts.module, &linked).await.unwrap_or_else(|| linked.fault(1, error)));
+                }
             }
-            self.compiled.borrow_mut().insert(id.clone(), Rc::new(Compiled { linked, layout, pipeline }));
+            let compiled = Compiled { linked, layout: parts.layout, pipeline };
+            self.compiled.borrow_mut().insert(id, Rc::new(compiled));
         }
         self.check()?;
         let compiled = self.compiled.borrow();
@@ -319,30 +371,44 @@ fn entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
     }
 }
 
-fn build(
-    device: &wgpu::Device,
-    id: &str,
-    linked: &Linked,
-) -> (wgpu::ShaderModule, wgpu::BindGroupLayout, wgpu::ComputePipeline) {
-    let source = wgpu::ShaderSource::Wgsl(fault::text(&linked.text));
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
-    let entries: Vec<_> = (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
-    let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(id), entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(id),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(id),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    (module, layout, pipeline)
+/// What a pipeline is made of.
+struct Parts {
+    module: wgpu::ShaderModule,
+    layout: wgpu::BindGroupLayout,
+    whole: wgpu::PipelineLayout,
+}
+
+impl Parts {
+    fn new(device: &wgpu::Device, id: &str, linked: &Linked) -> Self {
+        let mut text = fault::text(&linked.text);
+        if cfg!(target_arch = "wasm32") && text.contains("subgroupAdd(") {
+            // Browsers want the extension named first; naga does not know the word yet. Lines keep their numbers.
+            text = format!("enable subgroups; {text}").into();
+        }
+        let source = wgpu::ShaderSource::Wgsl(text);
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(id), source });
+        let entries: Vec<_> =
+            (0..).zip(&linked.bindings).map(|(index, binding)| entry(index, binding.access)).collect();
+        let layout =
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(id), entries: &entries });
+        let whole = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(id),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        Self { module, layout, whole }
+    }
+
+    fn pipeline(&self, device: &wgpu::Device, id: &str) -> wgpu::ComputePipeline {
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(id),
+            layout: Some(&self.whole),
+            module: &self.module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        })
+    }
 }
 
 /// The first compile error of a program, at the line of the file it came from.

@@ -77,6 +77,13 @@ impl Kernel {
         self
     }
 
+    /// The same where lanes that add up a row do so by subgroups.
+    pub fn by_subgroups(&self) -> Self {
+        let mut kernel = self.clone();
+        kernel.pieces.push(("reduce", "reduce_subgroups"));
+        kernel
+    }
+
     /// The same through lists of the keys that a selector left.
     pub fn listed(self) -> Self {
         self.with("keys", "keys_listed")

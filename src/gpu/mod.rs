@@ -5,6 +5,7 @@
 //! | [`source`], [`link`], [`kernel`] | WGSL files, how they become one program, programs as data |
 //! | [`plan`], `attend` | buffers and dispatches as data, made without a device; those of the attention step |
 //! | [`device`], `run` | the one owner of the GPU; running plans |
+//! | [`browser`], [`subgroups`] | what a browser does beyond wgpu; how lanes add up a row |
 //! | [`mod@apply`] | the attention step alone |
 //! | [`weights`], [`layers`], [`model`] | a decoder model: what is uploaded, its plan, its passes |
 //! | [`mod@decode`] | continuing a prompt token by token |
@@ -14,6 +15,7 @@
 
 pub mod apply;
 mod attend;
+pub mod browser;
 pub mod ceiling;
 pub mod decode;
 pub mod device;
@@ -28,6 +30,7 @@ pub mod project;
 mod run;
 mod signal;
 pub mod source;
+pub mod subgroups;
 pub mod weights;
 
 pub use apply::apply;

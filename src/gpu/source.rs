@@ -28,7 +28,7 @@ sources! {
     shared {
         attention cached capture_maps capture_none choose_all choose_stored chunk close_none draw flat fold format_f16 format_f32 format_i8
         gelu gelu_tanh group group_few head input_layer input_plain input_rms keys_all keys_listed lanes lanes_few load_heads load_rows masked
-        mix_row pair place_shape place_state product reduce relu rework_none rework_rows row row_sums share_columns share_rows silu
+        mix_row pair place_shape place_state product reduce reduce_subgroups relu rework_none rework_rows row row_sums share_columns share_rows silu
         skip_empty skip_none span_128 span_32 span_64 state step store_activated store_both store_cached store_gated store_heads store_logits store_residual store_rows store_stream sum_tiles tile_mix tile_pair
         token token_at turn_none turn_pairs weight_columns weight_rows whole whole_columns whole_rows
     }

@@ -58,6 +58,7 @@ fn Ready(engine: EngineFacts, model: ModelFacts) -> impl IntoView {
                 <dt>"Runs on"</dt><dd>{tier(&engine)}</dd>
                 <dt>"Adapter"</dt><dd>{adapter}</dd>
                 <dt>"Backend"</dt><dd>{engine.backend.clone()}</dd>
+                {engine.sums.map(|sums| view! { <dt>"Rows"</dt><dd data-test="sums">"added up "{sums.sentence()}</dd> })}
                 <dt>"Build"</dt><dd class="mono">{engine.build.clone()}</dd>
                 <dt>"Self-check"</dt><dd>{check}</dd>
                 {(!engine.reason.is_empty()).then(|| view! { <dt>"Why this one"</dt><dd data-test="reason">{engine.reason.clone()}</dd> })}

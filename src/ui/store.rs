@@ -132,6 +132,8 @@ pub struct Store {
     verified: RwSignal<(u64, Fetched<Verification>)>,
     continuing: RwSignal<Continuing>,
     grown: RwSignal<BTreeMap<usize, grown::Grown>>,
+    /// Programs of the GPU that are ready, and how many there are, while some are being compiled.
+    pub compiling: RwSignal<Option<(usize, usize)>>,
     catalogue: StoredValue<Arc<Vec<Entry>>>,
     client: StoredValue<Client, LocalStorage>,
     history: StoredValue<History, LocalStorage>,
@@ -167,6 +169,7 @@ impl Store {
             verified: RwSignal::default(),
             continuing: RwSignal::default(),
             grown: RwSignal::default(),
+            compiling: RwSignal::default(),
             catalogue: StoredValue::new(Arc::new(entries)),
             client: StoredValue::new_local(super::embed::client()),
             history: StoredValue::new_local(history),

@@ -105,7 +105,14 @@ pub fn EngineBadge(
             EngineState::Failed(_) => "failed",
         })
     };
+    let compiling = move || {
+        let (done, all) = store.compiling.get()?;
+        Some(view! { <span data-test="compiling">{format!("Compiling GPU programs, {done} of {all}")}</span> })
+    };
     let content = move || match store.engine.get() {
+        EngineState::Loading { .. } | EngineState::Ready { .. } if store.compiling.with(Option::is_some) => {
+            compiling().into_any()
+        }
         EngineState::Starting => view! { <span>"Starting the engine"</span> }.into_any(),
         // All bytes are here; weights are unpacked and kernels compiled.
         EngineState::Loading { bytes, total } if total == Some(bytes) => {

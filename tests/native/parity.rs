@@ -11,7 +11,7 @@ use crate::model::{llama2c, nano_sort};
 use crate::shaders::with_wgsl;
 use attnscope::engine::{Forward, Request};
 use attnscope::experiment::Chip;
-use attnscope::gpu::{Device, GpuModel, parity};
+use attnscope::gpu::{Device, GpuModel, parity, subgroups};
 use attnscope::hook::{Array, HookPoint, Selection, Site};
 use attnscope::mechanism::{ALL, MASKED, Stack, Tolerance, by_id};
 use attnscope::model::config::{Activation, Config, Pairing, Positions};
@@ -32,6 +32,35 @@ fn device() -> Rc<Device> {
 fn stack(ids: &[&str]) -> Stack {
     let chips: Vec<_> = ids.iter().copied().map(Chip::new).collect();
     Stack::new("a", &chips).expect("legal")
+}
+
+/// Lanes that add up a row by subgroups find the same, for mechanisms of every role that has rows; what is measured of both
+/// ways leaves the device with one of them.
+#[test]
+fn subgroups_add_up_the_same_rows() {
+    let device = device();
+    assert!(device.subgroups(), "{} has no subgroups; lavapipe and SwiftShader have", device.adapter);
+    device.add_by_subgroups(true);
+    for ids in [&["softmax"][..], &["softplus_reweighting"], &["attention_sink_operators", "alibi", "streaming_window"]]
+    {
+        let report = block_on(parity::check_stack(&device, &stack(ids), Tolerance::F32)).expect("the twins run");
+        assert!(report.agrees(), "{ids:?}: {report:?}");
+    }
+    for (name, config) in [("layer", Config::gpt2(40, 72, 2, 2, 32)), ("rms", Config::llama(40, 72, 2, 2, 1, 40))] {
+        let weights = Weights::init(&config, 3);
+        let logits = |device: &Rc<Device>| {
+            let mut model = block_on(GpuModel::new(device.clone(), &config, &weights)).expect("it fits");
+            let stack = stack(&[]);
+            let request = Request { tokens: &[1, 7, 30, 2, 9], stack: &stack, seed: 0, wants: Selection::default() };
+            block_on(Forward::forward(&mut model, request)).expect("it runs").logits.data
+        };
+        let other = self::device();
+        assert!(MODEL.excess(&logits(&device), &logits(&other)) <= 1.0, "{name}");
+    }
+    let sums = block_on(subgroups::measure(&device)).expect("both ways run");
+    assert!(sums.plain > 0.0 && sums.by_subgroups.is_some(), "{sums:?}");
+    assert!(sums.sentence().starts_with(if sums.chosen { "by subgroups" } else { "through" }));
+    println!("{}: {sums:?}", device.adapter);
 }
 
 #[test]

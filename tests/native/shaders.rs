@@ -165,6 +165,10 @@ fn kernels() -> BTreeMap<String, Kernel> {
 }
 
 fn module(linked: &Linked) -> Result<(naga::Module, ModuleInfo), String> {
+    module_with(linked, CAPABILITIES)
+}
+
+fn module_with(linked: &Linked, capabilities: Capabilities) -> Result<(naga::Module, ModuleInfo), String> {
     let line = |line: Option<u32>| linked.origins.get(line.unwrap_or(1) as usize - 1).cloned();
     let module = naga::front::wgsl::parse_str(&linked.text).map_err(|error| {
         format!(
@@ -173,7 +177,7 @@ fn module(linked: &Linked) -> Result<(naga::Module, ModuleInfo), String> {
             error.emit_to_string(&linked.text)
         )
     })?;
-    let info = Validator::new(ValidationFlags::all(), CAPABILITIES)
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(&linked.text))?;
     Ok((module, info))
@@ -202,6 +206,26 @@ fn judge(judge: impl Fn(&Kernel, &Linked, &naga::Module, &ModuleInfo) -> Vec<Str
 #[test]
 fn every_program_links_and_is_valid_without_extra_capabilities() {
     judge(|_, _, _, _| Vec::new());
+}
+
+/// Rows are added up the other way in every program that adds up any, and only there.
+#[test]
+fn programs_that_add_up_rows_have_a_twin_with_subgroups() {
+    let mut twins = 0;
+    for (id, kernel) in &kernels() {
+        let (plain, other) = (kernel.link().expect("checked above"), kernel.by_subgroups().link().expect("it links"));
+        if !plain.text.contains("fn reduce(") {
+            assert_eq!(plain.text, other.text, "{id}");
+            continue;
+        }
+        twins += 1;
+        assert!(other.text.contains("subgroupAdd(") && !plain.text.contains("subgroup"), "{id}");
+        assert_eq!((other.bindings.len(), other.text.lines().count()), (plain.bindings.len(), other.origins.len()));
+        if let Err(problem) = module_with(&other, CAPABILITIES | Capabilities::SUBGROUP) {
+            panic!("{id}: {problem}");
+        }
+    }
+    assert!(twins > 10, "only {twins} programs add up rows");
 }
 
 #[test]
@@ -394,8 +418,9 @@ fn mechanism_files_define_only_functions_of_their_own_name() {
 fn every_file_is_embedded_and_reached() {
     let mut reached: BTreeSet<String> = BTreeSet::new();
     for kernel in kernels().values() {
-        let linked = kernel.link().expect("checked above");
-        reached.extend(linked.origins.into_iter().map(|(file, _)| file));
+        let linked = [kernel.clone(), kernel.by_subgroups()].map(|kernel| kernel.link().expect("checked above"));
+        let linked = linked.into_iter().flat_map(|linked| linked.origins);
+        reached.extend(linked.map(|(file, _)| file));
     }
     let listed: BTreeSet<String> = source::ALL.iter().map(|source| source.path()).collect();
     let dead: Vec<_> = listed.difference(&reached).collect();

@@ -1,8 +1,10 @@
 //! What a token costs, counted at the browser's own interface: dispatches, passes, submits, objects made, bytes moved.
 
 use super::tiny;
-use attnscope::gpu::{Device, GpuModel};
-use attnscope::mechanism::Stack;
+use attnscope::api::webgpu;
+use attnscope::experiment::Chip;
+use attnscope::gpu::{Device, GpuModel, parity};
+use attnscope::mechanism::{Stack, Tolerance};
 use attnscope::model::Config;
 use attnscope::model::sample::{Sampler, Sampling};
 use js_sys::{Function, Reflect};
@@ -98,4 +100,42 @@ async fn a_token_is_one_pass_and_makes_nothing() {
             assert!(expected.copied <= 64 * tokens);
         }
     }
+}
+
+/// An adapter with subgroups is asked for them, and rows are added up through them as through memory.
+#[wasm_bindgen_test]
+async fn subgroups_are_asked_for_and_add_up_the_same() {
+    webgpu::install(|_, _| {});
+    let device = Device::open().await.unwrap();
+    assert!(device.subgroups(), "the tests' adapter has them");
+    device.add_by_subgroups(true);
+    for ids in [&["softmax"][..], &["attention_sink_operators"]] {
+        let stack = Stack::new("a", &ids.iter().copied().map(Chip::new).collect::<Vec<_>>()).unwrap();
+        let report = parity::check_stack(&device, &stack, Tolerance::F32).await.unwrap();
+        assert!(report.agrees(), "{ids:?}: {report:?}");
+    }
+}
+
+/// Every pipeline is asked for once, without waiting for it; what a token costs stays the same.
+#[wasm_bindgen_test]
+async fn pipelines_are_asked_for_side_by_side() {
+    const ASKED: &str = "
+        const kept = GPUDevice.prototype;
+        globalThis.asked = { at_once: 0, warmed: 0 };
+        for (const [method, name] of [['createComputePipeline', 'at_once'], ['createComputePipelineAsync', 'warmed']]) {
+            const original = kept[method];
+            kept[method] = function (...given) { globalThis.asked[name] += 1; return original.apply(this, given) };
+        }
+    ";
+    webgpu::install(|_, _| {});
+    Function::new_no_args(ASKED).call0(&js_sys::global()).unwrap();
+    let (config, weights, _) = tiny::model();
+    let device = Rc::new(Device::open().await.unwrap());
+    let model = GpuModel::new(device, &config, &weights).await.unwrap();
+    let mut decode = model.decode(Stack::new("a", &[]).unwrap(), 0).await.unwrap();
+    decode.read(&[3, 1, 4, 1, 5], 5, &Sampler::new(Sampling::default()).unwrap()).await.unwrap();
+    assert_eq!(decode.burst(4).await.unwrap().tokens.len(), 4);
+    let asked = Reflect::get(&js_sys::global(), &"asked".into()).unwrap();
+    let count = |name: &str| Reflect::get(&asked, &name.into()).unwrap().as_f64().unwrap_or(-1.0);
+    assert!(count("warmed") >= 7.0 && count("at_once") == 0.0, "{} and {}", count("warmed"), count("at_once"));
 }

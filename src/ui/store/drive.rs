@@ -35,6 +35,7 @@ impl Store {
     pub(super) fn drive(self) {
         self.client().on_death(move || self.recover());
         self.client().on_engine(move |facts| self.heard(facts));
+        self.client().on_compiling(move |done, all| self.compiling.set((done < all).then_some((done, all))));
         let model = Memo::new(move |_| self.experiment.with(|experiment| experiment.model.clone()));
         Effect::new(move |_| self.open(model.get()));
         let inputs = Memo::new(move |_| self.experiment.with(|experiment| Inputs::from(experiment)));
@@ -60,6 +61,7 @@ impl Store {
     fn open(self, model: String) {
         self.driver.update_value(|driver| driver.model.clone_from(&model));
         self.engine.set(EngineState::Starting);
+        self.compiling.set(None);
         // The new worker knows nothing of what the old one wrote.
         self.continuing.set(Default::default());
         self.forget_grown();
