@@ -46,7 +46,9 @@ function shim(plan) {
       for (const key in adapter.limits) limits[key] = adapter.limits[key];
       Object.defineProperty(adapter, "limits", { value: { ...limits, ...plan.limits } });
     }
-    if (plan.features) Object.defineProperty(adapter, "features", { value: new Set(plan.features) });
+    // Subgroups would be tried beside the plain way, and a software adapter compiles kernels for hardware slowly.
+    const features = plan.features ?? [...adapter.features].filter((feature) => feature !== "subgroups");
+    Object.defineProperty(adapter, "features", { value: new Set(features) });
     return adapter;
   });
   wrap(GPUAdapter.prototype, "requestDevice", (original) => async function (...given) {
