@@ -6,18 +6,19 @@
 @group(0) @binding(5) var<storage, read_write> q: array<f32>; // [H,q_stride,D]
 @group(0) @binding(6) var<storage, read_write> k: array<f32>; // [G,S,D]
 @group(0) @binding(7) var<storage, read_write> v: array<f32>; // [G,S,D]
+#import rows_whole
 
 fn put(row: u32, column: u32, value: f32) {
     let head = column / shape.width;
     let entry = column % shape.width;
     let turned = entry / 2u * shape.step + entry % 2u * shape.gap;
-    let slot = first_position() + row;
+    let token = first_position() + row;
     if (head < shape.heads) {
         q[(head * shape.q_stride + shape.q_held * first_position() + row) * shape.width + turned] = value;
     } else if (head < shape.heads + shape.kv_heads) {
-        k[((head - shape.heads) * shape.stride + slot) * shape.width + turned] = value;
+        k[row_of(head - shape.heads, token) * shape.width + turned] = value;
     } else if (head < shape.heads + 2u * shape.kv_heads) {
-        v[((head - shape.heads - shape.kv_heads) * shape.stride + slot) * shape.width + entry] = value;
+        v[row_of(head - shape.heads - shape.kv_heads, token) * shape.width + entry] = value;
     }
 }
 

@@ -12,3 +12,7 @@ fn live_count(places: u32, seen: u32) -> u32 {
 fn key_at(q_row: u32, keys: u32, place: u32) -> u32 {
     return listed[q_row * (keys + 1u) + 1u + place];
 }
+
+fn row_at(source: u32, q_row: u32, keys: u32, place: u32) -> u32 {
+    return row_of(source, key_at(q_row, keys, place));
+}

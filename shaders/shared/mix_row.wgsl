@@ -7,7 +7,7 @@
 
 var<workgroup> mix_scratch: array<f32, LANES>;
 
-fn mix_row(lane: u32, row: Row, q_row: u32, row_index: u32, v_start: u32, live: u32, slot_weight: f32) {
+fn mix_row(lane: u32, row: Row, q_row: u32, row_index: u32, source: u32, live: u32, slot_weight: f32) {
     for (var first = 0u; first < shape.mix_width; first += LANES) {
         let span = min(shape.mix_width - first, LANES);
         let parts = LANES / span;
@@ -15,7 +15,7 @@ fn mix_row(lane: u32, row: Row, q_row: u32, row_index: u32, v_start: u32, live: 
         var value = 0.0;
         for (var place = lane / span; place < live && lane / span < parts; place += parts) {
             if (line[place] != MASKED) {
-                value += line[place] * v[v_start + key_at(q_row, row.keys, place) * shape.mix_width + d];
+                value += line[place] * v[row_at(source, q_row, row.keys, place) * shape.mix_width + d];
             }
         }
         mix_scratch[lane] = value;

@@ -24,13 +24,14 @@ fn scaled(sums: mat4x4<f32>, row: u32) -> mat4x4<f32> {
 }
 
 // Values of a tile of keys under the weights of four rows, of one span of the entries. Every lane must call it.
-fn mix(lane: u32, v_start: u32, most: u32, span: u32) -> mat4x4<f32> {
+fn mix(lane: u32, source: u32, start: u32, most: u32, span: u32) -> mat4x4<f32> {
     let spans = shape.mix_width / 4u;
     let first = span * SLICE;
     let count = min(SLICE, spans - min(spans, first));
     workgroupBarrier();
     for (var n = lane; n < TILE_KEYS * count; n += LANES) {
-        tile[n / count * SLICE + n % count] = v[(v_start + min(n / count, most)) * spans + first + n % count];
+        let row = row_of(source, start + min(n / count, most));
+        tile[n / count * SLICE + n % count] = v[row * spans + first + n % count];
     }
     workgroupBarrier();
     var sums = mat4x4<f32>();

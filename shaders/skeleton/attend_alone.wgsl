@@ -17,6 +17,7 @@
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [B,G,S,D]
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [B,G,S,F]
 @group(0) @binding(4) var<storage, read_write> z: array<vec4<f32>>; // [B,N,Q,F]
+#import rows_whole
 
 const TILE_ROWS: u32 = 16u;
 const SPAN: u32 = 8u; // vectors of four entries
@@ -59,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let span = group.z * SPAN;
     let q_row = (batch * shape.heads + head) * shape.queries + row;
     let q_first = (batch * shape.heads + head) * shape.q_stride + shape.q_held * first_position();
-    let k_start = (batch * shape.kv_heads + head / (shape.heads / shape.kv_heads)) * shape.stride;
+    let source = batch * shape.kv_heads + head / (shape.heads / shape.kv_heads);
     var reach = 0u;
     #slot reach
     let last = max(min(keys, first_position() + min(row + 4u, shape.queries)), reach);
@@ -84,7 +85,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let log_3 = kept_four(head, row + 3u, key, 1u, keys, q_row + 3u);
         let most_kept = max(max(log_0, log_1), max(log_2, log_3));
         if (all(most_kept == vec4<f32>(MASKED))) { continue; }
-        let near = vec4<u32>(k_start) + min(vec4<u32>(key, key + 1u, key + 2u, key + 3u), vec4<u32>(keys - 1u));
+        let at_keys = min(vec4<u32>(key, key + 1u, key + 2u, key + 3u), vec4<u32>(keys - 1u));
+        let near = vec4<u32>(
+            row_of(source, at_keys.x), row_of(source, at_keys.y), row_of(source, at_keys.z), row_of(source, at_keys.w));
         let at_k = near * slices;
         var products = mat4x4<f32>();
         for (var d = 0u; d < slices; d++) {

@@ -22,6 +22,7 @@
 @group(0) @binding(2) var<storage, read> k: array<f32>; // [B,G,S,D]
 @group(0) @binding(3) var<storage, read> v: array<f32>; // [B,G,S,D]
 @group(0) @binding(4) var<storage, read_write> z: array<f32>; // [B,N,Q,D]
+#import rows_whole
 
 const MOST_KEYS: u32 = 2048u;
 
@@ -37,14 +38,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (idle()) { return; }
     let batch = group.y / shape.shown;
     let head = shape.first_head + group.y % shape.shown;
-    let kv_head = head / (shape.heads / shape.kv_heads);
+    let source = batch * shape.kv_heads + head / (shape.heads / shape.kv_heads);
     let keys = key_count(shape.queries);
     let row = Row(shape.layer, head, shape.heads, first_position() + group.x, keys, shape.width, shape.scale);
     let q_row = (batch * shape.heads + head) * shape.queries + group.x;
     let q_held = (batch * shape.heads + head) * shape.q_stride + shape.q_held * first_position() + group.x;
     let q_start = q_held * shape.width;
-    let k_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.width;
-    let v_start = (batch * shape.kv_heads + kv_head) * shape.stride * shape.mix_width;
     let row_index = group.y * shape.queries + group.x;
     let pairs = shape.batch * shape.shown * shape.queries * keys;
     var reach = 0u;
@@ -70,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             log_weight = chosen_weight(q_row * keys + key);
             keep = log_weight != MASKED;
         }
-        let key_start = k_start + key * shape.width;
+        let key_start = row_at(source, q_row, keys, place) * shape.width;
         let k_row = (batch * shape.heads + head) * keys + key;
         var s = MASKED;
         if (keep) {
@@ -131,5 +130,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         capture_slot(row_index, pairs, slot_weight);
     }
     workgroupBarrier();
-    mix_row(lane, row, q_row, row_index, v_start, live, slot_weight);
+    mix_row(lane, row, q_row, row_index, source, live, slot_weight);
 }

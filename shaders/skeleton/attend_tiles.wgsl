@@ -21,6 +21,7 @@
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [B,G,S,D]
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [B,G,S,F]
 @group(0) @binding(4) var<storage, read_write> z: array<vec4<f32>>; // [B,N,Q,F]
+#import rows_whole
 
 const TILE_ROWS: u32 = 32u;
 const TILE_KEYS: u32 = 32u;
@@ -45,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let slices = shape.width / 4u;
     let q_start = (batch * shape.heads + head) * shape.queries;
     let q_first = (batch * shape.heads + head) * shape.q_stride + shape.q_held * first_position();
-    let k_start = (batch * shape.kv_heads + head / (shape.heads / shape.kv_heads)) * shape.stride;
+    let source = batch * shape.kv_heads + head / (shape.heads / shape.kv_heads);
     var reach = 0u;
     #slot reach
     let last = max(min(keys, first_position() + min(first + TILE_ROWS, shape.queries)), reach);
@@ -78,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             for (var n = lane; n < TILE_KEYS * count; n += LANES) {
                 let near = min(start + n / count, keys - 1u);
-                tile[n % count * TILE_KEYS + n / count] = k[(k_start + near) * slices + slice + n % count];
+                tile[n % count * TILE_KEYS + n / count] = k[row_of(source, near) * slices + slice + n % count];
             }
             workgroupBarrier();
             for (var d = 0u; d < count; d++) {
@@ -109,12 +110,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         weigh(row + 1u, part, x_1);
         weigh(row + 2u, part, x_2);
         weigh(row + 3u, part, x_3);
-        let v_start = k_start + start;
         let most = keys - 1u - start;
-        sums_0 = scaled(sums_0, row) + mix(lane, v_start, most, 0u);
-        if (SPANS > 1u) { sums_1 = scaled(sums_1, row) + mix(lane, v_start, most, 1u); }
-        if (SPANS > 2u) { sums_2 = scaled(sums_2, row) + mix(lane, v_start, most, 2u); }
-        if (SPANS > 3u) { sums_3 = scaled(sums_3, row) + mix(lane, v_start, most, 3u); }
+        sums_0 = scaled(sums_0, row) + mix(lane, source, start, most, 0u);
+        if (SPANS > 1u) { sums_1 = scaled(sums_1, row) + mix(lane, source, start, most, 1u); }
+        if (SPANS > 2u) { sums_2 = scaled(sums_2, row) + mix(lane, source, start, most, 2u); }
+        if (SPANS > 3u) { sums_3 = scaled(sums_3, row) + mix(lane, source, start, most, 3u); }
         if (lane < TILE_ROWS) {
             sum *= fades[lane];
             for (var n = 0u; n < PARTS; n++) { sum += partial[lane * PARTS + n]; }

@@ -10,8 +10,9 @@
 //! a window of w with s sinks holds as if n were min(n, s + w). A latent is kept where any head sees its key, in place of
 //! keys and values. A layer that takes its pattern over keeps values alone. A state of a fixed size stands for all keys: its
 //! numbers are kept and multiplied twice per token, however long the text. A decode on the processor holds just these
-//! numbers under masks, echoes and states; one on the GPU keeps room for the whole context. Norms, activations and the
-//! arithmetic of the mechanisms themselves are left out: they are below a percent.
+//! numbers under masks, echoes and states; one on the GPU has room from the beginning for the most that these become, and
+//! for the whole context where a head keeps stripes or where maps are looked at. Norms, activations and the arithmetic of
+//! the mechanisms themselves are left out: they are below a percent.
 
 use super::visible::Kept;
 use crate::mechanism::{Cost, Grid, Stack, Twin};

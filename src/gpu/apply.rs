@@ -1,7 +1,7 @@
 //! The attention step alone, on tensors given by the caller.
 
 use super::device::Device;
-use super::plan::{Attend, Plan, Read, input_name};
+use super::plan::{Attend, Past, Plan, Read, input_name};
 use super::project::Unturned;
 use super::run::{Buffers, Ready};
 use super::weights::{TURNS, turns};
@@ -52,6 +52,7 @@ pub async fn apply(device: &Device, stack: &Stack, given: &Given) -> Result<Appl
             capture: Some("maps"),
             state: None,
             held: None,
+            past: Past::Whole,
             layer: given.layer,
             layers: given.layers,
             sizes,

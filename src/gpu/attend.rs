@@ -1,7 +1,7 @@
 //! The attention step as dispatches: the row kernel, and the stages of mechanisms before it or in its place.
 
 use super::kernel::Kernel;
-use super::plan::{Attend, Plan, Word, constant};
+use super::plan::{Attend, Past, Plan, Word, constant};
 use super::source;
 use crate::mechanism::{Input, Place, Placed, Side, Stack, Stage, Twin};
 use crate::model::step::Sizes;
@@ -52,7 +52,10 @@ impl Plan {
             return Err(unsupported(placed.mechanism.id, "gpu, whose cache holds keys as the model has them"));
         }
         if let Some(mixer) = &stack.mixer {
-            return self.stages(stack, mixer, at).map(|_| ());
+            return match at.state {
+                None => self.stages(stack, mixer, at).map(|_| ()),
+                Some(state) => self.follow(mixer, state, at),
+            };
         }
         let chosen = match &stack.selector {
             // Stages that choose go by causal pairs.
@@ -100,7 +103,10 @@ impl Plan {
             true => Kernel::attend_alone(stack, at.state.is_some(), chosen),
             false => Kernel::attend_tiles(stack, widths[1], at.state.is_some(), chosen),
         };
-        let Some(kernel) = kernel else { return Ok(false) };
+        let Some(mut kernel) = kernel else { return Ok(false) };
+        if matches!(at.past, Past::Rings { .. }) {
+            kernel.pieces.push(("rows_whole", "rows_split"));
+        }
         let (binds, storage) = self.row_binds(stack, at, chosen, &kernel);
         if storage > MOST_STORAGE {
             return Ok(false);
@@ -128,12 +134,20 @@ impl Plan {
         binds.extend(placed.iter().flat_map(|placed| at.binds_of(placed)));
         let uniforms: usize = placed.iter().map(|placed| uniforms_of(placed)).sum();
         let storage = binds.len() - uniforms - usize::from(at.state.is_some());
+        if let Past::Rings { rings, .. } = at.past {
+            binds.push(("rings".into(), rings.into()));
+        }
         (binds, storage)
     }
 
     /// The row kernel on scores, masks and normalizer of a stack, with what a selector chose and a pattern mod reworks.
     fn rows(&mut self, stack: &Stack, at: &Attend<'_>, chosen: bool, rework: Option<&Placed>) -> Result<()> {
         let mut kernel = Kernel::attend_rows(stack, at.capture.is_some(), at.state.is_some(), chosen);
+        match at.past {
+            Past::Rings { copied: false, .. } => kernel = kernel.ringed(),
+            Past::Rings { copied: true, .. } => kernel.pieces.push(("rows_whole", "rows_split")),
+            _ => (),
+        }
         let (mut binds, mut storage) = self.row_binds(stack, at, chosen, &kernel);
         if let Some(maps) = at.capture {
             binds.push(("maps".into(), maps.into()));
@@ -182,6 +196,40 @@ impl Plan {
         self.mixed.unwrap_or(at.sizes.width)
     }
 
+    /// Adds a mixer's step behind the tokens of a continuation: its state takes the new ones up, or its weights go over all
+    /// keys that are there. A norm that it has goes over all heads and follows ([`Plan::normed`], [`Mixing::norm`]).
+    fn follow(&mut self, mixer: &Placed, state: &str, at: &Attend<'_>) -> Result<()> {
+        let mut binds = at.binds(at.z);
+        binds.push(("state".into(), state.into()));
+        let (stage, groups) = match (mixing(mixer, &at.place()).map(|mixing| mixing.weight), at.past) {
+            (Some(Some(weight)), Past::Whole) => (Stage::new("attend_rows", weight, "z"), at.groups()),
+            (Some(None), Past::State(memory)) => {
+                binds.push(("memory".into(), memory.into()));
+                let name = if self.alone { "carry_state_alone" } else { "carry_state" };
+                let columns = source::kernel(name)?.constant("COLUMNS")? as usize;
+                (Stage::new(name, "carry", "z"), [at.sizes.width.div_ceil(columns), at.sizes.heads, 1])
+            }
+            _ => return Err(unsupported(mixer.mechanism.id, "gpu, where this mixer has no decode state")),
+        };
+        binds.extend(at.binds_of(mixer));
+        let kernel = Kernel::stage(mixer.mechanism, &stage, Vec::new(), false).behind();
+        let shape = self.row_shape(at);
+        self.step(kernel, &borrowed(&binds), shape, groups)
+    }
+
+    /// Adds the norm of a mixer's output: the rows of `raw`, all heads together, go to z.
+    ///
+    /// # Errors
+    /// As [`Plan::step`].
+    pub(super) fn normed(&mut self, mixer: &Placed, function: &'static str, raw: &str, at: &Attend<'_>) -> Result<()> {
+        let stage = Stage::new("norm_rows", function, "z");
+        let scale = self.storage("scale", at.room.batch * at.room.heads * at.room.queries);
+        let mut binds = vec![("raw".into(), raw.into()), ("made".into(), at.z.into()), ("scale".into(), scale)];
+        binds.extend(at.binds_of(mixer));
+        let kernel = Kernel::stage(mixer.mechanism, &stage, Vec::new(), false);
+        self.step(kernel, &borrowed(&binds), shape(at, &stage), groups(&at.sizes, &stage)?)
+    }
+
     /// Adds the stages of a mechanism, those that make maps only where they are captured; returns their skeletons.
     fn stages(&mut self, stack: &Stack, placed: &Placed, at: &Attend<'_>) -> Result<Vec<&'static str>> {
         let id = placed.mechanism.id;
@@ -193,16 +241,8 @@ impl Plan {
         if at.state.is_some() {
             return Err(unsupported(id, "gpu, but the stages of this mechanism need the whole sequence"));
         }
-        let place = Place {
-            layer: at.layer,
-            layers: at.layers,
-            heads: at.sizes.heads,
-            kv_heads: at.sizes.kv_heads,
-            keys: at.sizes.keys,
-            width: at.sizes.width,
-            rotates: false,
-            measured: placed.mechanism.plug.inputs.first().and_then(|input| measured(stack, placed, input, at)),
-        };
+        let measured = placed.mechanism.plug.inputs.first().and_then(|input| measured(stack, placed, input, at));
+        let place = Place { measured, ..at.place() };
         let Some(stages) = stages(&placed.values, &place).filter(|_| placed.mechanism.wgsl.is_some()) else {
             return Err(unsupported(id, NO_TWIN));
         };
@@ -260,6 +300,34 @@ impl Plan {
             return self.step(kernel, &borrowed(&binds), shape, at.groups());
         }
         self.step(kernel, &borrowed(&binds), shape(at, stage), groups(&at.sizes, stage)?)
+    }
+}
+
+/// How a mixer goes on behind the tokens so far.
+pub(super) struct Mixing {
+    /// Its function of the row kernel; a state carries the tokens where it has none.
+    weight: Option<&'static str>,
+    /// Its function of the norm over all heads that follows, where one does.
+    pub norm: Option<&'static str>,
+}
+
+/// Says it of a mixer; `None` where it needs more than its state or the keys: features or routes of earlier tokens.
+pub(super) fn mixing(placed: &Placed, place: &Place) -> Option<Mixing> {
+    let Twin::Mix(_, stages, state) = placed.mechanism.plug.twin else { return None };
+    placed.mechanism.wgsl?;
+    let mut stages = stages(&placed.values, place)?;
+    stages.retain(|stage| stage.makes != "maps");
+    let norm = stages.pop_if(|stage| stage.skeleton == "norm_rows").map(|stage| stage.function);
+    if state(&placed.values, place.width).is_some() {
+        let is_state =
+            |stage: &Stage| ["scan_tokens", "chunk_states", "scan_states", "mix_chunks"].contains(&stage.skeleton);
+        return stages.iter().all(is_state).then_some(Mixing { weight: None, norm });
+    }
+    match stages[..] {
+        [Stage { skeleton: "attend_rows", function, .. }] if !function.is_empty() => {
+            Some(Mixing { weight: Some(function), norm })
+        }
+        _ => None,
     }
 }
 

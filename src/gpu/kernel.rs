@@ -89,6 +89,18 @@ impl Kernel {
         self.with("keys", "keys_listed")
     }
 
+    /// The same through the rows that a head keeps, for one token.
+    pub fn ringed(self) -> Self {
+        self.with("keys", "keys_ring")
+    }
+
+    /// The same behind the tokens of a continuation, whose state says where it stands.
+    pub fn behind(mut self) -> Self {
+        self.pieces.retain(|(slot, _)| *slot != "place");
+        self.pieces.push(("place", "place_state"));
+        self
+    }
+
     /// The same with the weights reworked by a pattern mod that may read what its stages `made`.
     pub fn reworked(self, mechanism: &'static Mechanism, made: Vec<&'static str>) -> Self {
         let mut kernel = self.with("reworked", "rework_rows");

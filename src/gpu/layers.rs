@@ -14,7 +14,7 @@
 //! maps of a head can be computed later.
 
 use super::kernel::Kernel;
-use super::plan::{Attend, Plan, Product, Read};
+use super::plan::{Attend, Past, Plan, Product, Read};
 use super::project::Unturned;
 use super::weights::{Format, Section, TURNS, ZEROS, first_bias, pairing};
 use crate::hook::{HookPoint, Selection, Site};
@@ -243,6 +243,7 @@ impl Layers<'_> {
             capture,
             state: None,
             held: None,
+            past: Past::Whole,
             layer,
             layers: config.layers,
             sizes,

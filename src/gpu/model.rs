@@ -8,7 +8,7 @@ use super::decode::Decode;
 use super::decode::plan::{Lanes, Way};
 use super::device::Device;
 use super::layers::{self, rotated};
-use super::plan::{Attend, Plan, Read, Size};
+use super::plan::{Attend, Past, Plan, Read, Size};
 use super::run::{Buffers, Ready, upload};
 use super::source;
 use super::weights::{Format, resident};
@@ -206,6 +206,7 @@ impl GpuModel {
             capture: Some("maps"),
             state: None,
             held: None,
+            past: Past::Whole,
             layer,
             layers: self.config.layers,
             sizes,

@@ -6,7 +6,7 @@
 use super::kernel::Kernel;
 use super::source;
 use super::weights::Section;
-use crate::mechanism::{Input, Placed, Stack};
+use crate::mechanism::{Input, Place, Placed, Stack};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -82,6 +82,7 @@ const FEW: &[(&str, (&str, &str))] = &[
     ("attend_rows", ("lanes", "lanes_few")),
     ("rms_norm", ("lanes", "lanes_few")),
     ("layer_norm", ("lanes", "lanes_few")),
+    ("norm_rows", ("lanes", "lanes_few")),
     ("sample", ("group", "group_few")),
 ];
 
@@ -251,6 +252,8 @@ pub struct Attend<'a> {
     /// Positions for which q, k and v have room, where they hold those of all positions so far: the first query is at its
     /// position then. Else q holds the queries that are asked about.
     pub held: Option<usize>,
+    /// What k and v keep of the tokens before the first query.
+    pub past: Past<'a>,
     /// Zero-based layer.
     pub layer: usize,
     /// Number of layers.
@@ -267,6 +270,22 @@ pub struct Attend<'a> {
     pub shown: usize,
     /// What q·k is multiplied by.
     pub scale: f32,
+}
+
+/// What is kept of tokens before the first query.
+#[derive(Debug, Clone, Copy)]
+pub enum Past<'a> {
+    /// All of them.
+    Whole,
+    /// Those that some later query sees: heads overwrite the others; see `shaders/shared/ring.wgsl`.
+    Rings {
+        /// Buffer of where each head keeps what.
+        rings: &'a str,
+        /// Whether k and v hold the queries' own tokens `[G,Q,D]`, which are not in the cache yet, and a copy of it behind them.
+        copied: bool,
+    },
+    /// None: a mixer carries them in this buffer `[H,D,D]`, and k and v are those of the queries' own tokens.
+    State(&'a str),
 }
 
 impl Attend<'_> {
@@ -303,6 +322,20 @@ impl Attend<'_> {
             ("shown", self.shown.into()),
             ("scale", self.scale.into()),
         ]
+    }
+
+    /// Where a mechanism is asked for its stages.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            layer: self.layer,
+            layers: self.layers,
+            heads: self.sizes.heads,
+            kv_heads: self.sizes.kv_heads,
+            keys: self.sizes.keys,
+            width: self.sizes.width,
+            rotates: false,
+            measured: None,
+        }
     }
 
     pub(super) fn groups(&self) -> [usize; 3] {

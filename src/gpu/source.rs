@@ -27,16 +27,16 @@ macro_rules! sources {
 sources! {
     shared {
         attention cached capture_maps capture_none choose_all choose_stored chunk close_none draw flat fold format_f16 format_f32 format_i8
-        gelu gelu_tanh group group_few head input_layer input_plain input_rms keys_all keys_listed lanes lanes_few load_heads load_rows masked
-        mix_row pair place_shape place_state product reduce reduce_subgroups relu rework_none rework_rows row row_sums share_columns share_rows silu
-        skip_empty skip_none span_128 span_32 span_64 state step store_activated store_both store_cached store_gated store_heads store_logits store_residual store_rows store_stream sum_tiles tile_mix tile_pair
+        gelu gelu_tanh group group_few head input_layer input_plain input_rms input_root keys_all keys_listed keys_ring lanes lanes_few load_heads load_rows masked
+        mix_row pair place_shape place_state product reduce reduce_subgroups relu rework_none rework_rows ring row row_sums rows_own rows_ring rows_split rows_whole share_columns share_rows
+        silu skip_empty skip_none span_128 span_32 span_64 state step store_activated store_both store_cached store_gated store_heads store_logits store_residual store_rows store_stream sum_tiles tile_mix tile_pair
         token token_at turn_none turn_pairs weight_columns weight_rows whole whole_columns whole_rows
     }
     skeleton {
-        attend_alone attend_rows attend_tiles choose_rows chunk_states decode_product follow_tokens list_rows matmul matmul_alone mix_chunks norm_rows project_rows
+        attend_alone attend_rows attend_tiles carry_state carry_state_alone choose_rows chunk_states decode_product follow_tokens list_rows matmul matmul_alone mix_chunks norm_rows project_rows
         scan_columns scan_states scan_tokens token_sums token_values top_rows
     }
-    model { ceiling_multiply ceiling_read embed layer_norm result rms_norm rotate sample }
+    model { append_rows ceiling_multiply ceiling_read embed layer_norm recall_rows result rms_norm rotate sample }
 }
 
 impl Source {

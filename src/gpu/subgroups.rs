@@ -6,7 +6,7 @@
 
 use super::apply::parameters;
 use super::device::Device;
-use super::plan::{Attend, Plan, Read};
+use super::plan::{Attend, Past, Plan, Read};
 use super::run::{Ready, staging};
 use crate::mechanism::{Stack, Tolerance};
 use crate::model::step::Sizes;
@@ -72,6 +72,7 @@ async fn run(device: &Device) -> Result<(f32, Vec<f32>)> {
         capture: Some("maps"),
         state: None,
         held: None,
+        past: Past::Whole,
         layer: 0,
         layers: 1,
         sizes,

@@ -32,6 +32,8 @@ pub use cpu::{CpuModel, Decoder, Seen, Slopes};
 pub use decode::KeyValues;
 pub(crate) use lean::{dot, is_plain};
 pub use load::{Files, Loaded, load};
+#[cfg(feature = "gpu")]
+pub(crate) use needs::{Needs, Ring};
 pub use rotary::frequencies;
 pub use run::Run;
 pub use text::Text;

@@ -3,11 +3,12 @@
 use attnscope::Error;
 use attnscope::catalogue::Role;
 use attnscope::experiment::Chip;
+use attnscope::gpu::decode::cache::Cache;
 use attnscope::gpu::decode::plan::{Form, Lanes, Way};
 use attnscope::gpu::kernel::Kernel;
 use attnscope::gpu::layers;
 use attnscope::gpu::link::{Access, Linked};
-use attnscope::gpu::plan::{Attend, Plan};
+use attnscope::gpu::plan::{Attend, Past, Plan};
 use attnscope::gpu::project::Unturned;
 use attnscope::gpu::weights::{Format, split};
 use attnscope::gpu::{ceiling, decode, source};
@@ -73,6 +74,7 @@ fn step_of(stack: &Stack, capture: bool, cached: bool, width: usize) -> Option<P
         capture: capture.then_some("maps"),
         state: cached.then_some("state"),
         held: None,
+        past: Past::Whole,
         layer: 1,
         layers: 3,
         sizes,
@@ -100,14 +102,25 @@ fn staged() -> impl Iterator<Item = Stack> {
     twins.flat_map(move |mechanism| corners(mechanism)).filter(Stack::acts_in_stages)
 }
 
+/// Stacks between which a decode differs: one keeps everything, one overwrites what nobody asks for again, one of these has no
+/// tile kernel, and one carries a state.
+fn kept() -> [Stack; 4] {
+    let stack = |ids: &[&'static str]| Stack::new("a", &ids.iter().map(|id| Chip::new(id)).collect::<Vec<_>>());
+    [&[][..], &["halo_attention"], &["halo_attention", "softplus_reweighting"], &["lightning_attention"]]
+        .map(|ids| stack(ids).expect("it is legal"))
+}
+
 /// Plans of decoding: one token, and a chunk of a prompt, with matrices in every format.
 fn decoding() -> Vec<Plan> {
-    let plain = Stack::new("a", &[]).expect("nothing is legal");
     let mut plans = Vec::new();
-    for config in configs() {
+    for (config, stack) in configs().iter().flat_map(|config| kept().map(|stack| (config, stack))) {
         for format in [Format::F32, Format::F16, Format::I8] {
-            for (lanes, keep) in [(Lanes::Shared, false), (Lanes::Alone, true)] {
-                let form = Form { config: &config, format, stack: &plain, room: 32, way: Way { lanes, keep } };
+            for (lanes, keep) in [(Lanes::Shared, false), (Lanes::Alone, false), (Lanes::Alone, true)] {
+                if keep && stack.mixer.is_some() {
+                    continue; // It leaves nothing to make maps of.
+                }
+                let caches = Cache::of_layers(config, &stack, 0, 32, keep);
+                let form = Form { config, format, stack: &stack, room: 32, way: Way { lanes, keep }, caches: &caches };
                 plans.push(decode::plan::step(form).expect("a small model fits"));
                 plans.push(decode::plan::chunk(form, 4, 5, 8).expect("a small model fits"));
             }
@@ -354,14 +367,16 @@ fn a_pass_stays_within_its_dispatches() {
 
 #[test]
 fn a_token_stays_within_its_dispatches() {
-    let plain = Stack::new("a", &[]).expect("nothing is legal");
-    for config in configs() {
+    for (config, stack) in configs().iter().flat_map(|config| kept().map(|stack| (config, stack))) {
         let way = Way { lanes: Lanes::Shared, keep: false };
-        let form = Form { config: &config, format: Format::F32, stack: &plain, room: 32, way };
+        let caches = Cache::of_layers(config, &stack, 0, 32, false);
+        let form = Form { config, format: Format::F32, stack: &stack, room: 32, way, caches: &caches };
         let [token, chunk] = [decode::plan::step(form), decode::plan::chunk(form, 0, 8, 8)]
             .map(|plan| plan.expect("a small model fits").steps.len());
         let per_layer = if config.parallel { 4 } else { 5 };
-        assert_eq!((token, chunk), (per_layer * config.layers + 2, 7 * config.layers + 1), "{config:?}");
+        // What rings keep is copied for a chunk, whose tokens go to them later; a mixer has a norm.
+        let of_chunk = 7 + 2 * stack.mask_mods.len() + usize::from(stack.mixer.is_some());
+        assert_eq!((token, chunk), (per_layer * config.layers + 2, of_chunk * config.layers + 1), "{config:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Continuing a prompt on the GPU: a cache of keys and values that stays in place, and one pass for one or many tokens.
+//! Continuing a prompt on the GPU: caches of keys and values that stay in place, and one pass for one or many tokens.
 //!
 //! Everything is made when a continuation begins. A token is then [`plan::step`]: 5 L + 2 dispatches in one pass (4 L + 2
 //! where the halves of blocks are parallel), which end with the next token's row in the stream, drawn and fed back without
@@ -8,6 +8,7 @@
 //! Who wants to look keeps the queries, too: the same programs write them to where those of all positions stand, and the map
 //! of any head is recomputed from queries and keys when it is asked for ([`Decode::maps`]).
 
+pub mod cache;
 pub mod plan;
 
 use super::apply::{inputs, parameters};
@@ -23,7 +24,8 @@ use crate::model::config::Config;
 use crate::model::sample::Sampler;
 use crate::model::step::has_slot;
 use crate::{Error, Result};
-use plan::{Form, STATE_WORDS, Way};
+use cache::Cache;
+use plan::{Form, STATE_WORDS, Way, rings};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -43,6 +45,7 @@ pub struct Decode {
     format: Format,
     stack: Stack,
     way: Way,
+    caches: Vec<Cache>,
     resident: Buffers,
     room: usize,
     plan: Plan,
@@ -90,11 +93,17 @@ impl Decode {
         way: Way,
     ) -> Result<Self> {
         let room = config.context.min(source::kernel("attend_rows")?.constant("MOST_KEYS")? as usize);
-        let plan = plan::step(Form { config, format, stack: &stack, room, way })?;
+        // A mixer forgets keys, so that queries are of no use.
+        let way = Way { keep: way.keep && stack.mixer.is_none(), ..way };
+        let caches = Cache::of_layers(config, &stack, seed, room, way.keep);
+        let plan = plan::step(Form { config, format, stack: &stack, room, way, caches: &caches })?;
         let ready = Ready::new(&device, &plan, resident).await?;
         ready.settle(&device, &plan)?;
         for (name, words) in parameters(&stack) {
             ready.write(&device, &name, 0, &words)?;
+        }
+        for (layer, cache) in caches.iter().enumerate().filter(|(_, cache)| cache.is_ring()) {
+            ready.write(&device, &rings(layer), 0, &cache.words()?)?;
         }
         if stack.inputs().next().is_some() {
             for layer in 0..config.layers {
@@ -107,12 +116,19 @@ impl Decode {
         }
         let staging = staging(&device, HEADER + MOST_BURST).await?;
         let (config, resident) = (config.clone(), resident.clone());
-        Ok(Self { device, config, format, stack, way, resident, room, plan, ready, staging, position: 0, unfed: false })
+        let (position, unfed) = (0, false);
+        Ok(Self { device, config, format, stack, way, caches, resident, room, plan, ready, staging, position, unfed })
     }
 
     /// Most tokens of a sequence.
     pub fn room(&self) -> usize {
         self.room
+    }
+
+    /// Bytes that hold keys, values or states of the tokens so far, as the device was asked for them.
+    pub fn cache_bytes(&self) -> u64 {
+        let is_cache = |name: &str| ["k.", "v.", "memory."].iter().any(|kind| name.starts_with(kind));
+        self.ready.buffers().iter().filter(|(name, _)| is_cache(name)).map(|(_, buffer)| buffer.size()).sum()
     }
 
     /// Dispatches of one token.
@@ -197,8 +213,8 @@ impl Decode {
     /// recomputed from the queries and keys that are there, under the stack. Empty where `first` is not behind them.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a head the model does not have, [`Error::Internal`] where queries are not kept,
-    /// [`Error::Gpu`] from the device.
+    /// [`Error::Unknown`] for a head the model does not have, [`Error::Unsupported`] for a mixer, which keeps no keys,
+    /// [`Error::Internal`] where queries are not kept, [`Error::Gpu`] from the device.
     pub async fn maps(&self, layer: usize, head: usize, first: usize) -> Result<HeadRows> {
         check_head(&self.config, layer, head)?;
         let count = self.position.saturating_sub(first);
@@ -215,8 +231,8 @@ impl Decode {
     }
 
     fn form(&self) -> Form<'_> {
-        let Self { config, format, stack, room, way, .. } = self;
-        Form { config, format: *format, stack, room: *room, way: *way }
+        let Self { config, format, stack, room, way, caches, .. } = self;
+        Form { config, format: *format, stack, room: *room, way: *way, caches }
     }
 
     /// Every buffer that another plan may read.

@@ -16,15 +16,19 @@
 //! statistics of one stream and differ in their gains, which a workgroup chooses by its columns. The two products that end
 //! such a block stay apart, since matrices in bytes have scales of their own.
 //!
-//! Both read the same weights and fill the same cache of keys (rotated) and values `[G,room,D]` per layer. Positions come
-//! from the state, so that the commands of every token are equal.
+//! Both read the same weights and fill the same cache of keys (rotated) and values per layer, `[G,room,D]` or what is
+//! needed of it, or take a state on ([`super::cache`]). Positions come from the state, so that the commands of every token
+//! are equal. Where tokens take the rows of others, those of a chunk lie apart until its queries have looked, beside a copy
+//! of the cache: two dispatches more. A mixer's norm over all heads is one more; of a token, the product behind it does it.
 
+use super::super::attend::{Mixing, mixing, unsupported};
 use super::super::kernel::Kernel;
 use super::super::layers::activation;
-use super::super::plan::{Attend, Plan, Product, Read, constant};
+use super::super::plan::{Attend, Past, Plan, Product, Read, Size, constant};
 use super::super::weights::{Format, Section, TURNS, ZEROS, first_bias, joined, pairing, split};
+use super::cache::{Cache, ring_words};
 use crate::catalogue::Role;
-use crate::mechanism::{Law, Mechanism, Stack};
+use crate::mechanism::{Law, Place, Placed, Stack};
 use crate::model::config::{Config, Norm, Positions};
 use crate::model::step::Sizes;
 use crate::{Error, Result};
@@ -42,6 +46,8 @@ pub struct Form<'a> {
     pub room: usize,
     /// How it is computed.
     pub way: Way,
+    /// What each layer keeps.
+    pub caches: &'a [Cache],
 }
 
 /// How a continuation is computed.
@@ -114,7 +120,7 @@ pub fn step(form: Form<'_>) -> Result<Plan> {
     }
     let w = Section::whole(if config.tied { "embed" } else { "unembed" }, config.vocabulary);
     let store = vec![("store", "store_logits"), ("close", "store_logits")];
-    let head = Part { x: "stream", w, affine: "a_head", normed: true, inner: config.width };
+    let head = Part { x: "stream", w, affine: "a_head", input: Input::Normed, inner: config.width };
     rows.decode_product(&head, config.tied, store, &[("logits", "logits"), ("best", "best")])?;
     rows.sample()?;
     Ok(rows.plan)
@@ -138,6 +144,16 @@ pub fn chunk(form: Form<'_>, first: usize, rows: usize, room: usize) -> Result<P
     if !form.way.keep {
         chunk.plan.storage("q", hidden * room);
     }
+    let kept =
+        form.caches.iter().filter(|cache| cache.is_ring()).map(|cache| cache.rows(config.kv_heads, form.room)).max();
+    if kept.is_some() || form.caches.iter().any(|cache| cache.state().is_some()) {
+        for own in OWN {
+            chunk.plan.storage(own, (config.kv_heads * room + kept.unwrap_or(0)) * config.head_width);
+        }
+    }
+    if form.norm().is_some() {
+        chunk.plan.storage("raw", hidden * room);
+    }
     chunk.plan.storage("pre", config.ffn * room);
     chunk.plan.storage("post", config.ffn * room);
     let shape = vec![
@@ -157,6 +173,19 @@ pub fn chunk(form: Form<'_>, first: usize, rows: usize, room: usize) -> Result<P
     Ok(chunk.plan)
 }
 
+/// Buffers of keys and values of the tokens that are computed, where these go to the cache later or never.
+const OWN: [&str; 2] = ["own_k", "own_v"];
+
+/// The buffer that says where the heads of a layer keep what.
+pub(super) fn rings(layer: usize) -> String {
+    format!("rings.{layer}")
+}
+
+/// The buffer of a layer's state `[H,D,D]`.
+fn memory(layer: usize) -> String {
+    format!("memory.{layer}")
+}
+
 /// The buffer of a layer's queries `[H,room,D]` where they are kept; else all layers share one `[H,rows,D]`.
 fn queries(form: Form<'_>, layer: usize) -> String {
     if form.way.keep { format!("q.{layer}") } else { "q".into() }
@@ -166,9 +195,12 @@ fn queries(form: Form<'_>, layer: usize) -> String {
 /// scores and pattern `[2,count,first + count]`, then slots `[count]`.
 ///
 /// # Errors
-/// [`Error::Internal`] where queries were not kept, and as [`step`].
+/// [`Error::Unsupported`] for a mixer, [`Error::Internal`] where queries were not kept, and as [`step`].
 pub fn maps(form: Form<'_>, layer: usize, head: usize, first: usize, count: usize) -> Result<Plan> {
     let config = form.config;
+    if let Some(mixer) = &form.stack.mixer {
+        return Err(unsupported(mixer.mechanism.id, "gpu, where a mixer leaves nothing to make maps of"));
+    }
     if !form.way.keep {
         return Err(Error::Internal("maps of a continuation that keeps no queries".into()));
     }
@@ -191,6 +223,7 @@ pub fn maps(form: Form<'_>, layer: usize, head: usize, first: usize, count: usiz
         capture: Some("maps"),
         state: None,
         held: Some(form.room),
+        past: Past::Whole,
         layer,
         layers: config.layers,
         sizes,
@@ -211,17 +244,31 @@ impl Form<'_> {
         Plan { alone: self.way.lanes == Lanes::Alone, ..Plan::default() }
     }
 
+    /// How a mixer goes on behind the tokens so far.
+    fn mixing(&self, mixer: &Placed) -> Option<Mixing> {
+        let Config { layers, heads, kv_heads, head_width: width, .. } = *self.config;
+        let place = Place { layer: 0, layers, heads, kv_heads, keys: self.room, width, measured: None, rotates: false };
+        mixing(mixer, &place)
+    }
+
+    /// The mixer whose output goes through a norm over all heads, and its function.
+    fn norm(&self) -> Option<(&Placed, &'static str)> {
+        let mixer = self.stack.mixer.as_ref()?;
+        Some((mixer, self.mixing(mixer)?.norm?))
+    }
+
     /// Refuses roles whose decode state the kernels do not have, and masks under which a token sees those behind it: a
     /// prompt that is read in chunks has not got them yet.
     fn check(&self) -> Result<()> {
-        let fault = |mechanism: &Mechanism| match mechanism.plug.role {
-            Role::MaskMod if !mechanism.laws.iter().any(|law| matches!(law, Law::Causal)) => {
+        let fault = |placed: &Placed| match placed.mechanism.plug.role {
+            Role::MaskMod if !placed.mechanism.laws.iter().any(|law| matches!(law, Law::Causal)) => {
                 Some("gpu, where a token cannot see those behind it")
             }
             Role::ScoreMod | Role::MaskMod | Role::Normalizer => None,
-            _ => Some("gpu, where this role has no decode state"),
+            Role::Mixer if self.mixing(placed).is_some() => None,
+            _ => Some("gpu, where this mechanism has no decode state"),
         };
-        match self.stack.iter().find_map(|placed| Some((placed.mechanism.id, fault(placed.mechanism)?))) {
+        match self.stack.iter().find_map(|placed| Some((placed.mechanism.id, fault(placed)?))) {
             None => Ok(()),
             Some((id, came)) => Err(Error::Unsupported {
                 file: id.into(),
@@ -238,9 +285,24 @@ struct Part<'a> {
     x: &'a str,
     w: Section,
     affine: &'a str,
-    /// Whether x goes through the norm whose gains the affine buffer holds.
-    normed: bool,
+    input: Input<'a>,
     inner: usize,
+}
+
+/// What a product does with x first.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    Plain,
+    /// The norm whose gains the affine buffer holds.
+    Normed,
+    /// The norm of a mixer, and its function.
+    Rooted(&'a Placed, &'static str),
+}
+
+impl Input<'_> {
+    fn is_normed(self) -> bool {
+        matches!(self, Input::Normed)
+    }
 }
 
 struct Rows<'a> {
@@ -255,7 +317,7 @@ impl Rows<'_> {
         let Form { config, stack, room, way: Way { lanes, keep }, .. } = self.form;
         // Padded to whole vectors, then two sums per tile: `shaders/shared/row_sums.wgsl`.
         let stream = config.width.next_multiple_of(4) + 2 * config.width.div_ceil(lanes.tile()?);
-        let (hidden, cached) = (config.heads * config.head_width, config.kv_heads * config.head_width * room);
+        let hidden = config.heads * config.head_width;
         for (name, words) in [
             ("state", STATE_WORDS),
             ("tokens", room),
@@ -267,10 +329,21 @@ impl Rows<'_> {
         ] {
             self.plan.storage(name, words);
         }
-        for layer in 0..config.layers {
+        for (layer, cache) in self.form.caches.iter().enumerate() {
             self.plan.storage(queries(self.form, layer), hidden * if keep { room } else { 1 });
+            if let Some(numbers) = cache.state() {
+                self.plan.storage(memory(layer), config.heads * numbers);
+                for own in OWN {
+                    self.plan.storage(own, config.kv_heads * config.head_width);
+                }
+                continue;
+            }
+            let cached = cache.rows(config.kv_heads, room) * config.head_width;
             self.plan.storage(format!("k.{layer}"), cached);
             self.plan.storage(format!("v.{layer}"), cached);
+            if cache.is_ring() {
+                self.plan.buffers.insert(rings(layer), Size { words: ring_words()?, uniform: true });
+            }
         }
         self.plan.stack(stack, config.layers, config.heads, config.kv_heads, config.head_width);
         Ok(())
@@ -286,16 +359,28 @@ impl Rows<'_> {
             true => (Section::both(config, layer), name("a_both"), "store_both"),
             false => (Section::qkv(config, layer), name("attn.a_qkv"), "store_cached"),
         };
-        let part = Part { x: "stream", w, affine: &affine, normed: true, inner: config.width };
+        let part = Part { x: "stream", w, affine: &affine, input: Input::Normed, inner: config.width };
         let rotary = matches!(config.positions, Positions::Rotary { .. });
         let turn = if rotary { "turn_pairs" } else { "turn_none" };
         let turns = rotary.then_some(("turns", TURNS));
-        let binds = [("q", q.as_str()), ("k", k.as_str()), ("v", v.as_str())]
+        let cache = self.form.caches.get(layer);
+        let is_ring = cache.is_some_and(Cache::is_ring);
+        let has_state = cache.is_some_and(|cache| cache.state().is_some());
+        let apart = has_state || is_ring && self.is_chunk();
+        let [put_k, put_v] = if apart { OWN } else { [k.as_str(), v.as_str()] };
+        let (ring_name, memory) = (rings(layer), memory(layer));
+        let binds = [("q", q.as_str()), ("k", put_k), ("v", put_v)]
             .into_iter()
+            .chain((is_ring && !self.is_chunk()).then_some(("rings", ring_name.as_str())))
             .chain(turns)
             .chain(both.then_some(("post", "post")));
         let activates = both.then_some(("activation", activation(config)));
-        let pieces = [("store", store), ("turn", turn)].into_iter().chain(activates).collect();
+        let places = match (apart, is_ring) {
+            (true, _) => Some(("rows_whole", "rows_own")),
+            (false, true) => Some(("rows_whole", "rows_ring")),
+            (false, false) => None,
+        };
+        let pieces = [("store", store), ("turn", turn)].into_iter().chain(activates).chain(places).collect();
         self.product(&part, pieces, &binds.collect::<Vec<_>>())?;
 
         let sizes = Sizes {
@@ -306,14 +391,27 @@ impl Rows<'_> {
             keys: self.form.room,
             width: config.head_width,
         };
+        // Of a token, the product that follows goes through the norm itself.
+        let form = self.form;
+        let norm = form.norm();
+        let raw = norm.filter(|_| self.is_chunk());
+        if is_ring && self.is_chunk() {
+            self.recall(&k, &v, cache.map_or(0, |cache| cache.rows(config.kv_heads, self.form.room)))?;
+        }
+        let past = match (has_state, is_ring) {
+            (true, _) => Past::State(&memory),
+            (false, true) => Past::Rings { rings: &ring_name, copied: self.is_chunk() },
+            (false, false) => Past::Whole,
+        };
         let at = Attend {
             q: &q,
-            k: &k,
-            v: &v,
-            z: "z",
+            k: put_k,
+            v: put_v,
+            z: if raw.is_some() { "raw" } else { "z" },
             capture: None,
             state: Some("state"),
             held: self.held(),
+            past,
             layer,
             layers: config.layers,
             sizes,
@@ -324,9 +422,16 @@ impl Rows<'_> {
             scale: config.scale(),
         };
         self.plan.attend(self.form.stack, &at)?;
+        if let Some((mixer, function)) = raw {
+            self.plan.normed(mixer, function, "raw", &Attend { z: "z", ..at })?;
+        }
+        if is_ring && self.is_chunk() {
+            self.append(&k, &v, &ring_name)?;
+        }
 
         let (w, affine) = (Section::whole(name("attn.w_o"), config.width), name("attn.a_o"));
-        let part = Part { x: "z", w, affine: &affine, normed: false, inner: config.heads * config.head_width };
+        let input = norm.filter(|_| raw.is_none()).map_or(Input::Plain, |(mixer, norm)| Input::Rooted(mixer, norm));
+        let part = Part { x: "z", w, affine: &affine, input, inner: config.heads * config.head_width };
         self.added(&part, "load_heads", "stream", "mid")?;
 
         if !both {
@@ -334,14 +439,33 @@ impl Rows<'_> {
             let store = if config.gated { "store_gated" } else { "store_activated" };
             let x = if config.parallel { "stream" } else { "mid" };
             let w = Section::inner(config, layer);
-            let part = Part { x, w, affine: &affine, normed: true, inner: config.width };
+            let part = Part { x, w, affine: &affine, input: Input::Normed, inner: config.width };
             let pieces = vec![("store", store), ("activation", activation(config))];
             self.product(&part, pieces, &[("pre", "pre"), ("post", "post")])?;
         }
 
         let (w, affine) = (Section::whole(name("ffn.w_out"), config.width), name("ffn.a_out"));
-        let part = Part { x: "post", w, affine: &affine, normed: false, inner: config.ffn };
+        let part = Part { x: "post", w, affine: &affine, input: Input::Plain, inner: config.ffn };
         self.added(&part, "load_rows", "mid", "stream")
+    }
+
+    /// A copy of the `rows` rows of a cache goes behind the keys and values of a chunk.
+    fn recall(&mut self, k: &str, v: &str, rows: usize) -> Result<()> {
+        let config = self.form.config;
+        let (first, count) = (self.rows * config.kv_heads * config.head_width, rows * config.head_width);
+        let [own_k, own_v] = OWN.map(|own| (own, own));
+        let shape = vec![("first", first.into()), ("count", count.into())];
+        self.plan.flat("recall_rows", &[], count, &[("k", k), ("v", v), own_k, own_v], shape)
+    }
+
+    /// Keys and values of a chunk go to the cache.
+    fn append(&mut self, k: &str, v: &str, rings: &str) -> Result<()> {
+        let config = self.form.config;
+        let shape =
+            vec![("rows", self.rows.into()), ("kv_heads", config.kv_heads.into()), ("width", config.head_width.into())];
+        let [own_k, own_v] = OWN.map(|own| (own, own));
+        let binds = [own_k, own_v, ("k", k), ("v", v), ("state", "state"), ("rings", rings)];
+        self.plan.flat("append_rows", &[], self.rows * config.kv_heads * config.head_width, &binds, shape)
     }
 
     /// A product that is added to the stream, which goes from one buffer to another.
@@ -377,7 +501,7 @@ impl Rows<'_> {
     fn matmul(&mut self, part: &Part<'_>, mut pieces: Pieces, binds: &[(&str, &str)]) -> Result<()> {
         let config = self.form.config;
         let mut x = part.x;
-        if part.normed {
+        if part.input.is_normed() {
             let kernel = match config.norm {
                 Norm::Rms => "rms_norm",
                 Norm::Layer => "layer_norm",
@@ -397,13 +521,13 @@ impl Rows<'_> {
             x,
             w: &part.w,
             b: part.affine,
-            b_first: if part.normed { first_bias(config) } else { 0 },
+            b_first: if part.input.is_normed() { first_bias(config) } else { 0 },
             rows: self.rows,
             inner: part.inner,
             heads: [config.heads, config.kv_heads],
             width: config.head_width,
             pairing: pairing(config),
-            stride: self.form.room,
+            stride: if pieces.contains(&("rows_whole", "rows_own")) { self.rows } else { self.form.room },
             held: self.held(),
         };
         self.plan.matmul(&product, &pieces, &binds)
@@ -418,17 +542,25 @@ impl Rows<'_> {
         binds: &[(&str, &str)],
     ) -> Result<()> {
         let config = self.form.config;
-        let input = match (part.normed, config.norm) {
-            (false, _) => "input_plain",
-            (true, Norm::Rms) => "input_rms",
-            (true, Norm::Layer) => "input_layer",
+        let input = match (part.input, config.norm) {
+            (Input::Plain, _) => "input_plain",
+            (Input::Rooted(..), _) => "input_root",
+            (Input::Normed, Norm::Rms) => "input_rms",
+            (Input::Normed, Norm::Layer) => "input_layer",
         };
         let weight = if in_columns { "weight_columns" } else { "weight_rows" };
         let share = self.form.way.lanes.share(in_columns);
         let format = self.form.format.piece();
         pieces.extend([("weight", weight), ("share", share), ("format", format), ("input", input)]);
+        let mut kernel = Kernel::new("decode_product", &[]);
+        let mut parameters = None;
+        if let Input::Rooted(mixer, function) = part.input {
+            (kernel.mechanisms, kernel.function) = (vec![mixer.mechanism], function);
+            parameters = Some(format!("{}_params", mixer.mechanism.id));
+        }
+        let parameters = parameters.as_deref().map(|name| (name, name));
         let own = [("state", "state"), ("x", part.x), ("w", &part.w.w), ("affine", part.affine)];
-        let binds: Vec<_> = own.into_iter().chain(binds.iter().copied()).collect();
+        let binds: Vec<_> = own.into_iter().chain(binds.iter().copied()).chain(parameters).collect();
         let [step, gap] = pairing(config);
         let columns = part.w.columns;
         let both = pieces.contains(&("store", "store_both"));
@@ -441,19 +573,19 @@ impl Rows<'_> {
             ("w_columns", part.w.of.into()),
             ("split", split.into()),
             ("second", second.into()),
-            ("b_first", if part.normed { second + first_bias(config) } else { 0 }.into()),
+            ("b_first", if part.input.is_normed() { second + first_bias(config) } else { 0 }.into()),
             ("epsilon", (config.norm_epsilon as f32).into()),
             ("heads", config.heads.into()),
             ("kv_heads", config.kv_heads.into()),
             ("width", config.head_width.into()),
             ("step", step.into()),
             ("gap", gap.into()),
-            ("stride", self.form.room.into()),
+            ("stride", if pieces.contains(&("rows_whole", "rows_own")) { 1 } else { self.form.room }.into()),
             ("q_stride", self.held().unwrap_or(1).into()),
             ("q_held", usize::from(self.form.way.keep).into()),
         ];
         let groups = [columns.div_ceil(self.form.way.lanes.tile()?), 1, 1];
-        self.plan.step(Kernel::new("decode_product", &pieces), &binds, shape, groups)
+        self.plan.step(Kernel { pieces, ..kernel }, &binds, shape, groups)
     }
 
     fn sample(&mut self) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use super::{MODEL, device, small_models, stack, tokens, weights};
 use crate::model::{llama2c, nano_sort};
-use attnscope::engine::{Forward, Request};
+use attnscope::engine::{Forward, Request, price};
+use attnscope::experiment::link;
 use attnscope::gpu::decode::plan::{Lanes, Way};
 use attnscope::gpu::decode::{Decode, Done, Drawn, MOST_BURST};
 use attnscope::gpu::weights::Format;
@@ -56,13 +57,20 @@ fn cached_logits_are_those_of_the_whole_pass() {
     }
 }
 
-/// Mechanisms that continue a text on the processor only: their state between tokens has no kernel, or a token sees those
-/// behind it.
+/// Mechanisms that continue a text on the processor only, because
+/// - the sums of weights that each key has got so far have no kernel that carries them on (attention_calibration);
+/// - a layer's weights or list serve later layers, and choosing or leaving them takes dispatches beyond the five of a layer
+///   (echo_att, tidal_decode);
+/// - all tokens are sorted anew for every token (hyper_attention);
+/// - a token is dense but the prompt is chosen as a whole, its last token included, while chunks end before it (minference);
+/// - a token sees those behind it (prefix_lm);
+/// - clusters that follow the tokens, and features of every key, are states with kernels of their own that nobody has written
+///   (routing_attention, scatterbrain);
+/// - a latent is kept in place of keys and values (trans_mla).
 const ON_PROCESSOR_ONLY: &[&str] = &[
     "attention_calibration",
     "echo_att",
     "hyper_attention",
-    "lightning_attention",
     "minference",
     "prefix_lm",
     "routing_attention",
@@ -96,6 +104,90 @@ fn every_mechanism_decodes_as_it_passes() {
         &tokens(&config, 40),
         9,
     );
+}
+
+/// What nobody asks for again is overwritten, many times: every logit is that of the processor's whole pass, in prompts of one
+/// token and of several chunks, and no more is held than the most that the price says.
+#[test]
+fn a_ring_holds_what_is_priced_past_many_wraps() {
+    let device = device();
+    let llama = Config { context: 220, ..Config::llama(97, 48, 2, 6, 3, 56) };
+    let few: &[&str] = &["streaming_window(sinks:2,window:5)"];
+    let many: &[&str] = &[
+        "streaming_window(sinks:4,window:16)",
+        "streaming_window(sinks:2,window:21),softplus_reweighting",
+        "streaming_window(sinks:0,window:1),alibi,attention_sink_operators",
+        "duo_attention(sinks:2,window:9,gates:random)",
+        "neighborhood_attention(neighbours:3,dilation:4,alternate:true)",
+        "halo_attention(block:16,halo:8)",
+    ];
+    let gpt2 = Config { context: 220, ..Config::gpt2(101, 40, 1, 4, 128) };
+    let neox = Config { context: 220, ..Config::neox(97, 48, 1, 6, 128) };
+    for (name, config, stacks) in [("llama", llama, many), ("gpt2", gpt2, few), ("neox", neox, few)] {
+        let weights = weights(&config);
+        let gpu = block_on(GpuModel::new(device.clone(), &config, &weights)).expect("it fits");
+        let mut cpu = CpuModel::new(&config, &weights).expect("it is whole");
+        let sequence = tokens(&config, 200);
+        for (index, text) in stacks.iter().enumerate() {
+            let chips = link::read(&format!("a={text}")).expect("it reads").experiment.panes.remove(0).stack;
+            let stack = Stack::new("a", &chips).expect("legal");
+            let request = Request { tokens: &sequence, stack: &stack, seed: 5, wants: Selection::default() };
+            let whole = block_on(cpu.forward(request)).expect("it runs").logits.data;
+            let whole_cache = 8 * config.layers * config.kv_heads * config.head_width * config.context;
+            // Over the tokens of a block, and where a head that keeps everything has all of it.
+            let counts = (100..116).chain([config.context]);
+            let priced = counts.map(|count| price(&config, &stack, 5, count).kv_bytes).max();
+            let [most, few] = if index % 2 == 0 { [150, 1] } else { [30, 129] };
+            for (lanes, prompt) in [(Lanes::Shared, most), (Lanes::Alone, few)] {
+                let name = format!("{name}, {text}, lanes {lanes:?}, prompt {prompt}");
+                let decode = block_on(gpu.decode_with(stack.clone(), 5, Way { lanes, keep: false })).expect("it fits");
+                assert_eq!(Some(decode.cache_bytes() as usize), priced, "{name}");
+                assert!(decode.cache_bytes() < whole_cache as u64, "{name}: nothing is won");
+                assert_follows(&name, decode, config.vocabulary, &whole, &sequence, prompt);
+            }
+            let keep = Way { lanes: Lanes::Alone, keep: true };
+            let kept = block_on(gpu.decode_with(stack.clone(), 5, keep)).expect("it fits").cache_bytes();
+            assert_eq!(kept, whole_cache as u64, "{name}, {text}: whoever looks sees all");
+        }
+    }
+}
+
+/// A mixer with a state holds the matrices that are priced and nothing else, and writes the text of the processor; its left
+/// product has no state and keeps everything.
+#[test]
+fn a_state_writes_the_text_of_the_processor() {
+    let device = device();
+    let config = Config { context: 320, ..Config::llama(97, 48, 3, 6, 3, 56) };
+    let weights = weights(&config);
+    let gpu = block_on(GpuModel::new(device, &config, &weights)).expect("it fits");
+    let cpu = CpuModel::new(&config, &weights).expect("it is whole");
+    let greedy = sampler(Sampling::default());
+    for text in [
+        "lightning_attention",
+        "lightning_attention(algorithm:right,decay:paper)",
+        "lightning_attention(srms_norm:false)",
+        "lightning_attention(algorithm:left)",
+    ] {
+        let chips = link::read(&format!("a={text}")).expect("it reads").experiment.panes.remove(0).stack;
+        let stack = Stack::new("a", &chips).expect("legal");
+        for (lanes, prompt) in [(Lanes::Shared, 7), (Lanes::Alone, 1)] {
+            let way = Way { lanes, keep: false };
+            let mut decode = block_on(gpu.decode_with(stack.clone(), 5, way)).expect("it fits");
+            assert_eq!(decode.cache_bytes() as usize, price(&config, &stack, 5, config.context).kv_bytes, "{text}");
+            assert_eq!(decode.dispatches(), 5 * config.layers + 2, "{text}");
+            let prompt = tokens(&config, prompt);
+            let reference = expected(&config, &cpu, &stack, &prompt, &greedy, 200);
+            // Twice, since what the first continuation has left must not matter to the second.
+            for bursts in [&[MOST_BURST][..], &[7, 1]] {
+                assert_eq!(came(&mut decode, &prompt, &greedy, 200, bursts), reference, "{text}, {lanes:?}");
+            }
+        }
+        let keep = Way { lanes: Lanes::Alone, keep: true };
+        let mut decode = block_on(gpu.decode_with(stack, 5, keep)).expect("it fits");
+        assert_eq!(came(&mut decode, &[5, 9, 2], &greedy, 3, &[3]).tokens.len(), 3);
+        let refused = block_on(decode.maps(0, 0, 0)).err().map(|error| error.code());
+        assert_eq!(refused, Some("unsupported"), "{text}: there is nothing to make maps of");
+    }
 }
 
 /// Keeping queries moves them and computes nothing else: every logit keeps its bits in bursts of any size, and the maps are
