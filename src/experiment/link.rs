@@ -90,6 +90,19 @@ fn write_chip(chip: &Chip) -> String {
     if values.is_empty() { chip.id.clone() } else { format!("{}({})", chip.id, values.join(",")) }
 }
 
+/// The chips of one pane as they stand in a link, for example `streaming_window(window:32),alibi`. What a link would leave
+/// out with a notice is an error here.
+///
+/// # Errors
+/// [`Error::Parse`](crate::Error::Parse) and what [`read`] refuses.
+pub fn stack(text: &str) -> Result<Vec<Chip>> {
+    let opened = read(&format!("a={text}"))?;
+    if let Some(notice) = opened.notices.first() {
+        return Err(Error::parse("stack", notice));
+    }
+    Ok(opened.experiment.panes.into_iter().next().map(|pane| pane.stack).unwrap_or_default())
+}
+
 /// Reads a hash, with or without `#`.
 ///
 /// # Errors

@@ -41,8 +41,8 @@
 //! Efficient Large Language Models", ENLSP 2024. There is no code; abstract and public summaries give the cosine, the
 //! blocks of inner layers and k. The rest is a reconstruction.
 //!
-//! - The paper distils what echoes. Not trained here: loaded weights stay, and the loss is that of the raw copy.
-//! - Three ways to compare, since the paper's is not known, protected layers, runs and the matching of heads are ours.
+//! - The paper distils what echoes. Here loaded weights stay, and the loss is that of the raw copy: nothing is trained under
+//!   what is measured on a finished model. Three ways to compare, protected layers, runs and matched heads are ours.
 //! - An echo needs no W_Q, W_K and cached keys; the price counts it so. The GPU twin still computes an echo's own scores:
 //!   its time is not saved there. Patterns are stored, not recomputed from log-sum-exps, which pays from 1024 tokens on.
 //! - Measured on stories-3m (`tests/golden/papers.shipped.json`): heads are alike to 0.41 at most, their means to 0.80,

@@ -50,7 +50,8 @@
 //! - Un-normalised and normalised forms stand apart here; mods on the score come along, which the paper does not have.
 //! - Measured on stories-3m, trained with softmax: the loss of held-out stories rises from 3.30 nats to 4.97 under
 //!   `elu_normalised` and to 6.94 under `linear_normalised` (`tests/golden/papers.quality.json`), `linear` costs 6.6 more
-//!   (`tests/golden/valid.scores.json`). Not trained here: that models trained with it grow no sink is the paper's to show.
+//!   (`tests/golden/valid.scores.json`). That models trained with it grow no sink is the paper's
+//!   to show, or that of `cargo attn train --stack feature_similarity`.
 
 use super::{Fill, Grid, Input, Law, Mechanism, Normalizer, Paper, Plug, Rows, Tolerance, Weighted};
 use crate::catalogue::Provenance;

@@ -47,7 +47,7 @@
 //! Attention", ICML 2024, equations 9–14 and algorithms 1–4, read from the text; `decay = code` and the norm were read
 //! from the authors' code, whose decay differs widely from the paper's formula; which is the default is our choice.
 //! Deliberate differences: q and k are those of the loaded model after its own rotation, so the paper's silu on both, its
-//! LRPE in the first layer and its gate are left out: they belong to a model trained with them, which is not done here.
+//! LRPE in the first layer and its gate are left out; `cargo attn train --stack lightning_attention` trains without them.
 //! With one layer, L-1 in `code` is taken as one. A model trained with softmax does not survive the change: stories-3m goes
 //! from a loss of 3.29 to 7.92 over 452 tokens (`tests/golden/papers.stages.json`). From 1024 to 8192 tokens the time per
 //! token of one head in tensors grows 4 times by blocks, 11 by the left product, 39 under softmax (`papers.times.json`).

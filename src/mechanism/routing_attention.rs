@@ -42,8 +42,9 @@
 //! from the authors' code (google-research/routing_transformer): normalisation, unscaled logits, lists, the mean with 0.01
 //! and the moving average. Left out: learned terms of rank, and the commitment loss. Deliberate differences:
 //!
-//! - The paper trains model and centroids together and fixes both. Not trained here: the model is as loaded, centroids learn
-//!   from the keys of the text, so that a cache of keys is all the state there is. Their average starts at weight 1, not 0.
+//! - The paper trains model and centroids together and fixes both. Here the model is as loaded, or trained by
+//!   `cargo attn train --stack routing_attention`; centroids learn from the keys of the text, so that a cache of keys is all
+//!   the state there is. Their average starts at weight 1, not 0.
 //! - `strict` and the model's own logits are ours, and the default: a loaded model was trained with scaled scores of
 //!   queries and keys that differ. The paper's form is `mode = paper`, `logits = unscaled`, `tied`.
 //! - In `paper` mode later tokens decide whether a token is in a list, so decoding does not match. Keys are compared by

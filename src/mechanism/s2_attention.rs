@@ -46,7 +46,7 @@
 //!   head of the layer sees. The paper speaks of full coverage without this condition.
 //! - `rotate` moves the stripes by one block from layer to layer, which restores coverage over layers; it is ours, the
 //!   library has one fixed offset.
-//! - The paper trains with the mask, which is not done here. On a loaded model, which has spread its work over heads
+//! - The paper trains with the mask; `cargo attn train --stack s2_attention` does so. On a loaded model, which has spread its work over heads
 //!   otherwise, quality falls: that shows what training would have to mend, not how a trained S2 model does.
 //! - Measured on stories-3m without training: the shards cost 0.11 nats of loss whether heads differ or not, but a passage
 //!   that stands a second time costs 0.08 nats less when they do and 0.04 when they do not (0.40 in the plain model; nothing

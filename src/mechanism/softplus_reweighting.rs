@@ -61,8 +61,8 @@
 //! - Measured on stories-3m: the loss of held-out stories rises from 3.30 nats to 4.39 under LSSA, 3.63 under LSSAR with
 //!   power 3 and 4.00 with 15; re-weighting pasted onto its softmax with power 3 costs 0.45, as the paper's ablation says it
 //!   should.
-//! - Not trained here, and eight times a training length is not to be had: the shipped models were trained on all of their
-//!   512 tokens. What can be shown of long rows is the weight on a planted key (`tests/golden/papers.synthetic.json`).
+//! - Not trained here (`cargo attn train --stack softplus_reweighting` does), and eight times a training length is not to be
+//!   had: the shipped models were trained on all of their 512 tokens. What can be shown of long rows is the weight on a planted key (`tests/golden/papers.synthetic.json`).
 
 use super::{Grid, Law, Mechanism, Normalizer, Paper, Plug, Rows, Tolerance, Weighted};
 use crate::catalogue::Provenance;

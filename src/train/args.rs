@@ -3,7 +3,11 @@
 use super::corpus;
 use super::curriculum::Curriculum;
 use super::optimizer::Rule;
-use std::path::PathBuf;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Where `stories-3m` lies.
+const OUT: &str = "www/models/stories-3m";
 
 /// Trains a shipped model. The defaults are what `stories-3m` was made with.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,6 +18,10 @@ pub struct TrainArgs {
     /// Tasks of the curriculum circuits and how often each is drawn; with --resume they may differ from before.
     #[arg(long, default_value = super::circuits::rows::SHARES)]
     pub tasks: String,
+    /// Mechanisms to learn under, as they stand in a link, for example alibi,streaming_window(window:64); the model is then
+    /// to be run under them, too.
+    #[arg(long, default_value = "")]
+    pub stack: String,
     /// Folder of the corpus: xz files and manifest.json.
     #[arg(long, default_value = "../shared/corpus")]
     pub corpus: PathBuf,
@@ -24,7 +32,7 @@ pub struct TrainArgs {
     #[arg(long, default_value = "target/train/stories-3m")]
     pub work: PathBuf,
     /// Folder the finished model is written to.
-    #[arg(long, default_value = "www/models/stories-3m")]
+    #[arg(long, default_value = OUT)]
     pub out: PathBuf,
     /// Goes on from the newest checkpoint in the folder of the run.
     #[arg(long)]
@@ -71,6 +79,25 @@ pub struct TrainArgs {
     /// Minutes between checkpoints.
     #[arg(long, default_value_t = 3.0)]
     pub checkpoint_minutes: f64,
+}
+
+impl TrainArgs {
+    /// Refuses to write another kind of model over the shipped one.
+    ///
+    /// # Errors
+    /// [`Error::Param`].
+    pub fn check(&self) -> Result<()> {
+        let other = self.curriculum == Curriculum::Backcopy || !self.stack.is_empty();
+        if other && self.out == Path::new(OUT) {
+            return Err(Error::Param {
+                who: "train".into(),
+                key: "--out".into(),
+                expected: "name a folder of its own for a model that is not stories-3m".into(),
+                came: OUT.into(),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Where to compute.

@@ -119,6 +119,12 @@ pub fn words(curriculum: Curriculum) -> Words {
                 "Once upon a time there was a",
             ],
         },
+        Curriculum::Backcopy => Words {
+            does: "continues letters by a fixed random table and, behind A, B and C, repeats the letter before; made to see \
+                   where attention goes that is not needed.",
+            limits: "It knows nothing but its 32 letters.",
+            prompts: &["DEA", "KfB"],
+        },
     }
 }
 

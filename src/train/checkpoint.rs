@@ -28,6 +28,9 @@ pub struct Position {
     pub seed: u64,
     /// Files and repeats.
     pub mix: String,
+    /// What it learns under, as in a link.
+    #[serde(default)]
+    pub stack: String,
 }
 
 /// Writes the checkpoint of `position` into `folder` and removes old ones.

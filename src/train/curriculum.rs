@@ -1,13 +1,15 @@
 //! What a run learns from, and what follows from that: the model's sizes, its vocabulary, its rows.
 
+use super::backcopy::{Backcopy, LETTERS};
 use super::circuits::rows::{Rows, Shares};
 use super::circuits::{self, Circuits};
-use super::corpus::Section;
+use super::corpus::{self, Section, Share};
 use super::stream::{Documents, Reader, Row};
 use super::vocabulary::{self, Trained};
 use crate::Result;
 use crate::model::Config;
 use crate::tokenizer::Tokenizer;
+use std::path::Path;
 
 /// What a run learns from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +18,8 @@ pub enum Curriculum {
     Stories,
     /// Tasks with exact ground truth, mixed with stories: `circuits-2m`.
     Circuits,
+    /// Bigrams and copies of 32 letters, without a corpus: a model of minutes on one core.
+    Backcopy,
 }
 
 /// Times each word of the tasks is shown to the tokenizer's trainer: more than the rarest merge of a story vocabulary occurs,
@@ -28,6 +32,8 @@ impl Curriculum {
         match self {
             Curriculum::Stories => 4096,
             Curriculum::Circuits => 2048,
+            // Every byte, and what begins a text.
+            Curriculum::Backcopy => 257,
         }
     }
 
@@ -39,8 +45,25 @@ impl Curriculum {
         let sizes = match self {
             Curriculum::Stories => Config::llama(self.vocabulary(), 192, 6, 6, 3, 512),
             Curriculum::Circuits => Config { context: 256, ..Config::llama(self.vocabulary(), 192, 4, 6, 6, 384) },
+            Curriculum::Backcopy => Config { context: 64, ..Config::llama(self.vocabulary(), 64, 2, 4, 4, 256) },
         };
         Config { bos: Some(bos), eos: Some(bos), ..sizes }
+    }
+
+    /// The files of the corpus that it reads, out of `--mix`.
+    ///
+    /// # Errors
+    /// Those of [`corpus::parse_mix`].
+    pub fn mix(self, text: &str) -> Result<Vec<Share>> {
+        if self == Curriculum::Backcopy { Ok(Vec::new()) } else { corpus::parse_mix(text) }
+    }
+
+    /// Held-out text of these files; the task without a corpus is held out by another seed and has none.
+    ///
+    /// # Errors
+    /// Those of [`corpus::read_held_out`].
+    pub fn held_out(self, folder: &Path, mix: &[Share]) -> Result<Vec<Section>> {
+        if mix.is_empty() { Ok(Vec::new()) } else { corpus::read_held_out(folder, mix) }
     }
 
     /// Learns the tokenizer.
@@ -56,6 +79,10 @@ impl Curriculum {
                 let section = Section { file: "words".into(), documents, repeats: 1 };
                 vocabulary::train(&[training, &[section]].concat(), self.vocabulary())
             }
+            Curriculum::Backcopy => {
+                let section = Section { file: "letters".into(), documents: vec![LETTERS.into()], repeats: 1 };
+                vocabulary::train(&[section], self.vocabulary())
+            }
         }
     }
 }
@@ -66,6 +93,8 @@ pub enum Source {
     Stories(Documents),
     /// Items, and stories between them.
     Circuits(Box<Rows>),
+    /// Texts of letters.
+    Backcopy(Box<Backcopy>),
 }
 
 impl Source {
@@ -88,6 +117,7 @@ impl Source {
                 let rows = Rows::new(circuits, Shares::parse(tasks)?, beginning, documents.stream(), seed);
                 Ok(Self::Circuits(Box::new(rows)))
             }
+            Curriculum::Backcopy => Ok(Self::Backcopy(Box::new(Backcopy::new(tokenizer, seed)?))),
         }
     }
 
@@ -95,7 +125,7 @@ impl Source {
     pub fn epoch_tokens(&self) -> usize {
         match self {
             Source::Stories(documents) => documents.epoch_tokens(),
-            Source::Circuits(_) => 0,
+            Source::Circuits(_) | Source::Backcopy(_) => 0,
         }
     }
 
@@ -103,7 +133,8 @@ impl Source {
     pub fn feed(&self, width: usize, seed: u64, consumed: usize) -> Feed<'_> {
         match self {
             Source::Stories(documents) => Feed::Stories(Box::new(Reader::new(documents, width, seed, consumed))),
-            Source::Circuits(rows) => Feed::Circuits(rows, consumed, width),
+            Source::Circuits(rows) => Feed::Drawn(Box::new(|index, width| rows.row(index, width)), consumed, width),
+            Source::Backcopy(texts) => Feed::Drawn(Box::new(|index, width| texts.row(index, width)), consumed, width),
         }
     }
 }
@@ -112,8 +143,8 @@ impl Source {
 pub enum Feed<'a> {
     /// From documents.
     Stories(Box<Reader<'a>>),
-    /// From items: the rows, the next index and the width.
-    Circuits(&'a Rows, usize, usize),
+    /// Drawn by index: a row of an index and a width, the next index and the width.
+    Drawn(Box<dyn Fn(usize, usize) -> Row + 'a>, usize, usize),
 }
 
 impl Feed<'_> {
@@ -123,13 +154,13 @@ impl Feed<'_> {
             Feed::Stories(reader) => {
                 (0..rows).flat_map(|_| cut(reader.next_row(), halves)).map(|row| Row::even(&row)).collect()
             }
-            Feed::Circuits(source, next, width) => {
+            Feed::Drawn(draw, next, width) => {
                 // An index stands for a whole row or for its two halves, so that the position of a run says where it is.
                 let first = *next;
                 *next += rows;
                 let row = |index: usize| match halves {
-                    true => vec![source.row(2 * index, *width / 2), source.row(2 * index + 1, *width / 2)],
-                    false => vec![source.row(2 * index, *width)],
+                    true => vec![draw(2 * index, *width / 2), draw(2 * index + 1, *width / 2)],
+                    false => vec![draw(2 * index, *width)],
                 };
                 (first..first + rows).flat_map(row).collect()
             }

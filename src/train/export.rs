@@ -2,7 +2,6 @@
 
 use super::args::{On, TrainArgs};
 use super::card::{self, Card, Sample, Training};
-use super::corpus;
 use super::curriculum::Curriculum;
 use super::held_out::Cost;
 use super::run::Run;
@@ -43,11 +42,11 @@ pub fn write(run: &Run, args: &TrainArgs, costs: Vec<Cost>) -> Result<()> {
     let mut samples = Vec::new();
     for (sampling, words) in [(greedy, "greedy".to_string()), (drawn, "temperature 0.7, top-p 0.9".into())] {
         for prompt in said.prompts.iter().copied() {
-            let text = continuation(&model, &loaded.tokenizer, prompt, sampling)?;
+            let text = continuation(&model, &run.stack, &loaded.tokenizer, prompt, sampling)?;
             samples.push(Sample { prompt: prompt.into(), sampling: words.clone(), text });
         }
     }
-    let mix = corpus::parse_mix(&run.position.mix)?;
+    let mix = run.curriculum.mix(&run.position.mix)?;
     let card = Card {
         model: id,
         summary: format!(
@@ -58,7 +57,7 @@ pub fn write(run: &Run, args: &TrainArgs, costs: Vec<Cost>) -> Result<()> {
         finished: run.position.tokens >= args.tokens,
         parameters: config.parameters(),
         data: card::data(&mix)?,
-        left_out: card::left_out(&mix),
+        left_out: if mix.is_empty() { Vec::new() } else { card::left_out(&mix) },
         training: training(run, args),
         held_out: costs,
         tasks: run.scores(CARD_ITEMS)?.unwrap_or_default(),
@@ -73,6 +72,10 @@ pub fn write(run: &Run, args: &TrainArgs, costs: Vec<Cost>) -> Result<()> {
 
 fn training(run: &Run, args: &TrainArgs) -> Training {
     let Run { position, .. } = run;
+    let under = (!position.stack.is_empty()).then(|| {
+        let stack = &position.stack;
+        format!("trained under {stack}, and to be run under it: without, its weights make another model")
+    });
     let words = |rule| match rule {
         super::optimizer::Rule::Muon => "Muon for the matrices of the blocks, AdamW for the rest",
         super::optimizer::Rule::AdamW => "AdamW",
@@ -102,13 +105,14 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
         },
         commit: commit(),
         command: format!(
-            "cargo attn train{} --mix {} --tokens {} --decay-tokens {} --warmup-tokens {} --halves-until {} \
+            "cargo attn train{}{} --tokens {} --decay-tokens {} --warmup-tokens {} --halves-until {} \
              --batch-tokens {} --rate {} --seed {}",
             match run.curriculum {
-                Curriculum::Stories => String::new(),
-                Curriculum::Circuits => format!(" --curriculum circuits --tasks {}", args.tasks),
+                Curriculum::Stories => format!(" --mix {}", position.mix),
+                Curriculum::Circuits => format!(" --curriculum circuits --tasks {} --mix {}", args.tasks, position.mix),
+                Curriculum::Backcopy => " --curriculum backcopy".into(),
             },
-            position.mix,
+            if position.stack.is_empty() { String::new() } else { format!(" --stack '{}'", position.stack) },
             args.tokens,
             args.decay_tokens,
             args.warmup_tokens,
@@ -117,19 +121,19 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
             args.rate,
             position.seed
         ),
-        notes: args.note.clone(),
+        notes: under.into_iter().chain(args.note.clone()).collect(),
     }
 }
 
 /// What the model writes after `prompt`.
 fn continuation(
     model: &CpuModel,
+    stack: &Stack,
     tokenizer: &crate::tokenizer::Tokenizer,
     prompt: &str,
     sampling: Sampling,
 ) -> Result<String> {
-    let stack = Stack::new("a", &[])?;
-    let mut decoder = model.decoder(&stack, 0);
+    let mut decoder = model.decoder(stack, 0);
     let prompt = tokenizer.encode(prompt, true)?;
     let sampler = Sampler::new(sampling)?;
     let logits = async |tokens: &[u32]| decoder.logits(tokens);

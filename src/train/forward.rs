@@ -12,9 +12,10 @@
 //! on their shared keys, so keys and values are never repeated; queries are scaled instead of scores; and blocks of queries
 //! meet only the keys up to their end, so that less of what causality removes is computed.
 
+use crate::mechanism::Stack;
 use crate::model::config::{Activation, Norm, Pairing, Positions};
 use crate::model::text::{Block, Gain};
-use crate::model::{Config, Text};
+use crate::model::{Config, Run, Text, is_plain};
 use crate::{Error, Result};
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
@@ -26,7 +27,45 @@ const BLOCK: usize = 128;
 /// `exp(-1e30)` they do not send the processor's exponential through its slow underflow path.
 const HIDDEN: f32 = -60.0;
 
-/// What a pass over rows of one length needs besides weights.
+/// How rows of one length pass through a model.
+pub enum Pass {
+    /// With attention as it is, quickly.
+    Quick(Box<Shape>),
+    /// Under mechanisms, as [`Text::forward`] goes; inputs that nobody learned are those of seed 0.
+    Under(Stack),
+}
+
+impl Pass {
+    /// Whether a model is trained under `stack` here.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] from [`Shape::check`].
+    pub fn check(config: &Config, stack: &Stack) -> Result<()> {
+        if is_plain(stack) { Shape::check(config) } else { Ok(()) }
+    }
+
+    /// Rows of `queries` tokens under `stack`, of a model that passes [`check`](Self::check).
+    pub fn new(config: &Config, stack: &Stack, queries: usize, device: &Device) -> Self {
+        match is_plain(stack) {
+            true => Self::Quick(Box::new(Shape::new(config, queries, device))),
+            false => Self::Under(stack.clone()),
+        }
+    }
+
+    /// Logits [B·Q,V] of `tokens` `[B,Q]`.
+    pub fn logits(&self, model: &Text, tokens: Tensor<2, Int>) -> Tensor<2> {
+        match self {
+            Self::Quick(shape) => logits(model, tokens, shape),
+            Self::Under(stack) => {
+                let logits = model.forward(tokens, &Run::new(stack, 0));
+                let [batch, queries, vocabulary] = logits.dims();
+                logits.reshape([batch * queries, vocabulary])
+            }
+        }
+    }
+}
+
+/// What a quick pass over rows of one length needs besides weights.
 pub struct Shape {
     cos: Tensor<3>,
     sin: Tensor<3>,

@@ -52,13 +52,19 @@ pub fn encode(tokenizer: &Trained, sections: &[Section]) -> Result<Vec<HeldOut>>
     sections.iter().map(encode).collect()
 }
 
-/// Costs of every section and of `all`. Text is scored in rows of `width` tokens, so early tokens of a row have little to
+/// Costs of every section and of `all` under `stack`; none where there are no sections. Text is scored in rows of `width` tokens, so early tokens of a row have little to
 /// go by; at most `rows` rows of each section, which is enough to watch a run.
 ///
 /// # Errors
 /// From [`Workers::losses`].
-pub fn costs(model: &Text, workers: &Workers, sections: &[HeldOut], width: usize, rows: usize) -> Result<Vec<Cost>> {
-    let stack = Stack::new("train", &[])?;
+pub fn costs(
+    model: &Text,
+    stack: &Stack,
+    workers: &Workers,
+    sections: &[HeldOut],
+    width: usize,
+    rows: usize,
+) -> Result<Vec<Cost>> {
     let (mut bytes, mut tokens, mut nats) = (0.0, 0, 0.0);
     let mut costs = Vec::new();
     for section in sections {
@@ -66,12 +72,14 @@ pub fn costs(model: &Text, workers: &Workers, sections: &[HeldOut], width: usize
         let starts = (0..last).step_by(width).take(rows);
         let all: Vec<&[u16]> = starts.map(|start| &section.stream[start..=(start + width).min(last)]).collect();
         let scored: usize = all.iter().map(|row| row.len() - 1).sum();
-        let loss = workers.losses(model, &stack, &all)?;
+        let loss = workers.losses(model, stack, &all)?;
         let part = section.bytes as f64 * scored as f64 / last as f64;
         costs.push(cost(&section.file, part, scored, loss));
         (bytes, tokens, nats) = (bytes + part, tokens + scored, nats + loss);
     }
-    costs.push(cost("all", bytes, tokens, nats));
+    if tokens > 0 {
+        costs.push(cost("all", bytes, tokens, nats));
+    }
     Ok(costs)
 }
 

@@ -1,6 +1,6 @@
 //! Cross-entropy of the next token, its gradient, and what held-out text costs.
 
-use super::forward::{self, Shape};
+use super::forward::Pass;
 use super::stream::Row;
 use crate::mechanism::Stack;
 use crate::model::{Run, Text};
@@ -23,11 +23,11 @@ fn inputs_and_targets(rows: &[&[u16]], device: &Device) -> (Tensor<2, Int>, Tens
 /// The gradient of cross-entropy for the logits is softmax − one-hot. It is written down here and handed to autodiff as
 /// the gradient of Σ logits · constant, because deriving it through log-softmax would walk the largest tensor of the
 /// whole pass, [B·Q,V], five more times.
-pub fn gradients(model: &Text, shape: &Shape, rows: &[&Row], scale: f32) -> (f64, GradientsParams) {
+pub fn gradients(model: &Text, pass: &Pass, rows: &[&Row], scale: f32) -> (f64, GradientsParams) {
     let device = model.embed.val().device();
     let tokens: Vec<&[u16]> = rows.iter().map(|row| row.tokens.as_slice()).collect();
     let (inputs, targets) = inputs_and_targets(&tokens, &device);
-    let logits = forward::logits(model, inputs, shape); // [B·Q,V]
+    let logits = pass.logits(model, inputs); // [B·Q,V]
     let targets = targets.inner();
     let probability = activation::softmax(logits.clone().inner(), 1);
     let weights: Vec<f32> = rows.iter().flat_map(|row| row.weights.iter().copied()).collect();

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
 //! | [`forward`], [`loss`], [`workers`] | a pass quick to differentiate; cross-entropy and its gradient; several threads |
-//! | [`circuits`], `curriculum` | tasks with exact ground truth; what a run learns from |
+//! | `under` | the stack of mechanisms that a model learns under |
+//! | [`circuits`], `backcopy`, `curriculum` | tasks with exact ground truth; what a run learns from |
 //! | [`exam`], [`helmet`], [`synonyms`] | what evaluations ask: choices, long passages, facts in several words |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
@@ -33,6 +34,8 @@ pub mod workers;
 #[cfg(feature = "native")]
 pub mod args;
 #[cfg(feature = "native")]
+pub mod backcopy;
+#[cfg(feature = "native")]
 pub mod card;
 pub mod circuits;
 #[cfg(feature = "native")]
@@ -51,6 +54,8 @@ pub mod helmet;
 pub mod run;
 pub mod synonyms;
 #[cfg(feature = "native")]
+mod under;
+#[cfg(feature = "native")]
 pub mod vocabulary;
 
 #[cfg(feature = "native")]
@@ -62,6 +67,7 @@ pub use args::TrainArgs;
 /// Whatever kept the run from finishing; what was reached before is in its newest checkpoint.
 #[cfg(feature = "native")]
 pub fn command(args: &TrainArgs, out: &mut dyn std::io::Write) -> crate::Result<()> {
+    args.check()?;
     let mut run = run::Run::open(args, out)?;
     if !args.export_only {
         run.train(args, out)?;

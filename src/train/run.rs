@@ -10,7 +10,8 @@ use super::schedule::Schedule;
 use super::stream::Documents;
 use super::vocabulary::{self, Trained};
 use super::workers::Workers;
-use super::{corpus, device};
+use super::{corpus, device, under};
+use crate::mechanism::Stack;
 use crate::model::{CpuModel, Text};
 use crate::{Error, Result};
 use burn::optim::ModuleOptimizer;
@@ -29,6 +30,8 @@ pub struct Run {
     pub position: Position,
     /// The model.
     pub model: Text,
+    /// What it learns under.
+    pub stack: Stack,
     /// Its tokenizer.
     pub tokenizer: Trained,
     /// Held-out text.
@@ -46,10 +49,11 @@ impl Run {
     ///
     /// # Errors
     /// From reading the corpus, the tokenizer and the checkpoint; [`Error::Param`] when the checkpoint is of another seed
-    /// or mix; [`Error::Gpu`] when there is no such device.
+    /// mix or stack, or for a stack that nothing is trained under; [`Error::Gpu`] when there is no such device.
     pub fn open(args: &TrainArgs, out: &mut dyn Write) -> Result<Self> {
         let device = device::open(args.device)?.autodiff();
-        let mix = corpus::parse_mix(&args.mix)?;
+        let stack = under::stack(&args.stack)?;
+        let mix = args.curriculum.mix(&args.mix)?;
         let training = corpus::read_training(&args.corpus, &mix)?;
         let path = args.work.join("tokenizer.json");
         let name = path.display().to_string();
@@ -75,24 +79,29 @@ impl Run {
             say(out, format_args!("{file}: {count} documents, {tokens} tokens, {repeats} times an epoch"))?;
             documents.add(encoded, beginning, repeats);
         }
-        let held_out = held_out::encode(&tokenizer, &corpus::read_held_out(&args.corpus, &mix)?)?;
+        let held_out = held_out::encode(&tokenizer, &args.curriculum.held_out(&args.corpus, &mix)?)?;
         let model = Text::init(&args.curriculum.config(beginning), args.seed, &device)?;
         let optimizer = optimizer::new(args.rule);
-        let fresh = Position { seed: args.seed, mix: args.mix.clone(), ..Position::default() };
+        let fresh =
+            Position { seed: args.seed, mix: args.mix.clone(), stack: args.stack.clone(), ..Position::default() };
         let (position, model, optimizer) =
             if args.resume { checkpoint::load(&args.work, model, optimizer)? } else { (fresh, model, optimizer) };
-        if (position.seed, &position.mix) != (args.seed, &args.mix) {
+        if (position.seed, &position.mix, &position.stack) != (args.seed, &args.mix, &args.stack) {
             return Err(Error::Param {
                 who: "train".into(),
-                key: "--seed and --mix".into(),
-                expected: format!("be {} and {}, as when the run began", position.seed, position.mix),
-                came: format!("{} and {}", args.seed, args.mix),
+                key: "--seed, --mix and --stack".into(),
+                expected: format!(
+                    "be {}, {} and `{}`, as when the run began",
+                    position.seed, position.mix, position.stack
+                ),
+                came: format!("{}, {} and `{}`", args.seed, args.mix, args.stack),
             });
         }
         let threads = if args.device == On::Flex { args.threads } else { 1 };
         let workers = Workers { threads, piece_tokens: args.piece_tokens };
         let source = Source::new(args.curriculum, &args.tasks, documents, &tokenizer, args.seed)?;
-        Ok(Self { position, model, tokenizer, held_out, workers, curriculum: args.curriculum, optimizer, source })
+        let curriculum = args.curriculum;
+        Ok(Self { position, model, stack, tokenizer, held_out, workers, curriculum, optimizer, source })
     }
 
     /// Trains until `args.tokens` have been learned from, with a line for every few steps and checkpoints on the way.
@@ -116,7 +125,7 @@ impl Run {
         while self.position.tokens < args.tokens {
             let batch = feed.batch(rows, self.position.tokens < args.halves_until);
             let rate = schedule.rate(self.position.tokens + rows * width / 2);
-            let (loss, mut gradients) = self.workers.gradients(&self.model, &batch)?;
+            let (loss, mut gradients) = self.workers.gradients(&self.model, &self.stack, &batch)?;
             let length = optimizer::clip(&self.model, &mut gradients);
             if !(loss.is_finite() && length.is_finite()) {
                 let step = self.position.steps;
@@ -170,7 +179,7 @@ impl Run {
     /// From [`score::all`].
     pub fn scores(&self, items: usize) -> Result<Option<Vec<Scores>>> {
         match self.curriculum {
-            Curriculum::Stories => Ok(None),
+            Curriculum::Stories | Curriculum::Backcopy => Ok(None),
             Curriculum::Circuits => {
                 let circuits = super::circuits::Circuits::new(&curriculum::loaded(&self.tokenizer)?)?;
                 let model = CpuModel::new(&self.model.config, &self.model.to_weights())?;
@@ -184,7 +193,7 @@ impl Run {
     /// # Errors
     /// From [`held_out::costs`].
     pub fn costs(&self, rows: usize) -> Result<Vec<Cost>> {
-        held_out::costs(&self.model, &self.workers, &self.held_out, self.model.config.context, rows)
+        held_out::costs(&self.model, &self.stack, &self.workers, &self.held_out, self.model.config.context, rows)
     }
 }
 

@@ -4,7 +4,7 @@
 //! faster than parallel operations. Pieces are handed to whichever thread is free and their results added in the order of
 //! the pieces, so a sum does not depend on timing. On a GPU one thread feeds the device.
 
-use super::forward::Shape;
+use super::forward::Pass;
 use super::loss;
 use super::stream::Row;
 use crate::mechanism::Stack;
@@ -25,22 +25,22 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Mean loss in nats per unit of weight of equally long `rows`, and its gradients.
+    /// Mean loss in nats per unit of weight of equally long `rows` under `stack`, and its gradients.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when the model is not of the kind trained here; [`Error::Internal`] when a thread panicked.
-    pub fn gradients(&self, model: &Text, rows: &[Row]) -> Result<(f64, GradientsParams)> {
-        Shape::check(&model.config)?;
+    pub fn gradients(&self, model: &Text, stack: &Stack, rows: &[Row]) -> Result<(f64, GradientsParams)> {
+        Pass::check(&model.config, stack)?;
         let rows: Vec<&Row> = rows.iter().collect();
         let weights: f64 = rows.iter().flat_map(|row| &row.weights).map(|weight| f64::from(*weight)).sum();
         let scale = 1.0 / weights;
         let device = model.embed.val().device();
         // Leaves of its own for every thread, so that threads do not meet in one autodiff graph.
         let queries = rows.first().map_or(0, |row| row.weights.len());
-        let state = || (model.clone().fork(&device), Shape::new(&model.config, queries, &device));
+        let state = || (model.clone().fork(&device), Pass::new(&model.config, stack, queries, &device));
         let mut total = 0.0;
         let mut gradients = GradientsAccumulator::new();
-        let pass = |(model, shape): &(Text, Shape), piece: &[&Row]| loss::gradients(model, shape, piece, scale as f32);
+        let pass = |(model, pass): &(Text, Pass), piece: &[&Row]| loss::gradients(model, pass, piece, scale as f32);
         self.each(&rows, queries, state, pass, |(loss, part)| {
             total += loss;
             gradients.accumulate(model, part);

@@ -70,7 +70,7 @@ fn the_quick_pass_and_its_gradients_are_those_of_the_model() {
         let gradients = GradientsParams::from_grads(plain.backward(), &model);
         let (sum, quick) = loss::gradients(
             &model,
-            &forward::Shape::new(&model.config, width, &device),
+            &forward::Pass::new(&model.config, &stack, width, &device),
             &even(&rows).iter().collect::<Vec<_>>(),
             1.0 / (2 * width) as f32,
         );
@@ -87,9 +87,10 @@ fn threads_and_pieces_change_nothing() {
     let model = small(&device);
     let rows = some_rows(7, 16, 50);
     let rows = even(&rows);
-    let (whole, gradients) = Workers { threads: 1, piece_tokens: 1000 }.gradients(&model, &rows).unwrap();
-    let (one, first) = Workers { threads: 1, piece_tokens: 32 }.gradients(&model, &rows).unwrap();
-    let (three, second) = Workers { threads: 3, piece_tokens: 32 }.gradients(&model, &rows).unwrap();
+    let plain = Stack::new("a", &[]).unwrap();
+    let (whole, gradients) = Workers { threads: 1, piece_tokens: 1000 }.gradients(&model, &plain, &rows).unwrap();
+    let (one, first) = Workers { threads: 1, piece_tokens: 32 }.gradients(&model, &plain, &rows).unwrap();
+    let (three, second) = Workers { threads: 3, piece_tokens: 32 }.gradients(&model, &plain, &rows).unwrap();
     assert_eq!(one.to_bits(), three.to_bits(), "the order of additions depends on timing");
     let mut compare = Compare(&first, &second, 0.0);
     model.visit(&mut compare);
@@ -185,6 +186,7 @@ fn args(folder: &Path, work: &str, tokens: usize) -> TrainArgs {
     TrainArgs {
         curriculum: Curriculum::Stories,
         tasks: String::new(),
+        stack: String::new(),
         corpus: folder.into(),
         mix: "fables-and-rhymes=2".into(),
         work: folder.join(work),
@@ -233,7 +235,10 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
 
     let other = TrainArgs { resume: true, seed: 4, ..args(&folder, "parts", 3072) };
     let refused = run::Run::open(&other, &mut lines).err().unwrap().to_string();
-    assert!(refused.contains("--seed and --mix") && refused.contains('3') && refused.contains('4'), "{refused}");
+    assert!(
+        refused.contains("--seed, --mix and --stack") && refused.contains('3') && refused.contains('4'),
+        "{refused}"
+    );
     let again = run::Run::open(&args(&folder, "parts", 3072), &mut lines).err().unwrap().to_string();
     assert!(again.contains("--resume"), "{again}");
 
@@ -267,5 +272,51 @@ fn a_device_that_is_not_in_this_build_is_refused_with_the_remedy() {
     let refused = run::Run::open(&on_cuda, &mut Vec::new()).err().unwrap();
     assert_eq!(refused.code(), "gpu");
     assert!(refused.to_string().contains("--features burn-cuda"), "{refused}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Every mechanism can be learned under, but for those that measure a finished model or show what is to be predicted: one
+/// step of a model of letters moves its queries.
+#[test]
+fn a_step_under_every_mechanism() {
+    let folder = std::env::temp_dir().join(format!("attnscope-under-{}", std::process::id()));
+    std::fs::remove_dir_all(&folder).ok();
+    let under = |stack: &str| TrainArgs {
+        curriculum: Curriculum::Backcopy,
+        stack: stack.into(),
+        rate: 0.1,
+        warmup_tokens: 0,
+        decay_tokens: 0,
+        ..args(&folder, stack, 512)
+    };
+    let mut refused = Vec::new();
+    for mechanism in attnscope::mechanism::ALL {
+        let args = under(mechanism.id);
+        let mut run = match run::Run::open(&args, &mut Vec::new()) {
+            Ok(run) => run,
+            Err(error) => {
+                assert!(error.code() == "param" && error.to_string().contains("--stack"), "{error}");
+                refused.push(mechanism.id);
+                continue;
+            }
+        };
+        let before = run.model.to_weights();
+        run.train(&args, &mut Vec::new()).unwrap();
+        let (before, after) = (before.get("blocks.0.attn.w_q").unwrap(), run.model.to_weights());
+        let after = &after.get("blocks.0.attn.w_q").unwrap().data;
+        assert!(after.iter().all(|x| x.is_finite()) && &before.data != after, "{}", mechanism.id);
+    }
+    assert_eq!(refused, ["attention_calibration", "duo_attention", "echo_att", "minference", "prefix_lm", "trans_mla"]);
+    let other = TrainArgs { resume: true, ..under("alibi") };
+    let of_softmax = TrainArgs { work: folder.join("softmax"), ..other };
+    let error = run::Run::open(&of_softmax, &mut Vec::new()).err().unwrap().to_string();
+    assert!(error.contains("--stack") && error.contains("alibi") && error.contains("softmax"), "{error}");
+    // What is trained under a stack says so and is exported.
+    let export = TrainArgs { resume: true, export_only: true, ..under("alibi") };
+    attnscope::train::command(&export, &mut Vec::new()).unwrap();
+    let card: attnscope::train::card::Card =
+        serde_json::from_slice(&std::fs::read(folder.join("model/card.json")).unwrap()).unwrap();
+    assert!(card.training.command.contains("--curriculum backcopy --stack 'alibi'"), "{}", card.training.command);
+    assert!(card.training.notes[0].contains("alibi"), "{:?}", card.training.notes);
     std::fs::remove_dir_all(&folder).unwrap();
 }

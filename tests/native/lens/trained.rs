@@ -29,10 +29,11 @@ fn train(config: &Config, steps: usize, mut row: impl FnMut() -> Row, mut look: 
     let mut model = Text::init(config, 1, &Device::flex().autodiff()).unwrap();
     let mut optimizer = optimizer::new(Rule::Muon);
     let workers = Workers { threads: 2, piece_tokens: 1024 };
+    let plain = Stack::new("a", &[]).unwrap();
     let schedule = Schedule { peak: 0.006, warmup_tokens: 20, decay_tokens: steps / 4, tokens: steps };
     for step in 0..steps {
         let rows: Vec<Row> = (0..BATCH).map(|_| row()).collect();
-        let (loss, mut gradients) = workers.gradients(&model, &rows).unwrap();
+        let (loss, mut gradients) = workers.gradients(&model, &plain, &rows).unwrap();
         optimizer::clip(&model, &mut gradients);
         model = optimizer.step(schedule.rate(step), model, gradients);
         look(step + 1, loss, &model);
@@ -144,9 +145,10 @@ pub fn surface_forms() -> Numbers {
     let device = Device::flex().autodiff();
     let mut model = Text::from_weights(&config, &base[0], &device).unwrap();
     let (mut optimizer, workers) = (optimizer::new(Rule::Muon), Workers { threads: 2, piece_tokens: 1024 });
+    let plain = Stack::new("a", &[]).unwrap();
     for _ in 0..TUNED {
         let rows: Vec<Row> = (0..BATCH).map(|_| even(&world.exercise(&mut draw))).collect();
-        let (_, mut gradients) = workers.gradients(&model, &rows).unwrap();
+        let (_, mut gradients) = workers.gradients(&model, &plain, &rows).unwrap();
         optimizer::clip(&model, &mut gradients);
         model = optimizer.step(0.003, model, gradients);
         tuned = Some(CpuModel::new(&config, &model.to_weights()).unwrap());
