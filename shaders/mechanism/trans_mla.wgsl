@@ -88,6 +88,28 @@ fn trans_mla_copied_value(p: TransMlaParams, at: Projected, d: u32) -> f32 {
     return trans_mla_v_entry(at, at.vector / (shape.heads / shape.kv_heads) * shape.width + d);
 }
 
+// Entry c of what an exact latent holds of values, in their orthogonal factors.
+fn trans_mla_orthogonal_entry(p: TransMlaParams, at: Projected, c: u32) -> f32 {
+    let latent = trans_mla_latent_width();
+    var sum = 0.0;
+    for (var index = 0u; index < latent; index++) {
+        sum += trans_mla_maps[c * latent + index] * trans_mla_v_entry(at, index);
+    }
+    return sum;
+}
+
+// Noisy keys are those of query heads, and so are the values beside them.
+fn trans_mla_orthogonal_value(p: TransMlaParams, at: Projected, d: u32) -> f32 {
+    let latent = trans_mla_latent_width();
+    let head = select(at.vector, at.vector / (shape.heads / shape.kv_heads), p.noise > 0.0);
+    let row = (at.batch * shape.keys + at.row) * latent;
+    var sum = 0.0;
+    for (var c = 0u; c < latent; c++) {
+        sum += trans_mla_maps[(latent + c) * latent + head * shape.width + d] * trans_mla_latent[row + c];
+    }
+    return sum;
+}
+
 // Number of pairs that keep their position.
 fn trans_mla_pairs(p: TransMlaParams) -> u32 {
     let half = shape.width / 2u;

@@ -8,7 +8,7 @@ use super::values::OutputGrams;
 use super::{Forward, Generation, Pass, Request};
 use crate::alignment::Alignment;
 use crate::experiment::{Draw, Experiment, Head, PANE_NAMES};
-use crate::hook::{Array, Selection, Site};
+use crate::hook::Selection;
 use crate::lens::roles::RoleReport;
 use crate::lens::suite::{self, Tokens};
 use crate::lens::task_roles;
@@ -340,17 +340,6 @@ impl Engine {
     /// Tokens that stand for text.
     pub(super) fn vocabulary(&self) -> Vec<u32> {
         (0..self.config.vocabulary as u32).filter(|id| !self.tokenizer.special(*id)).collect()
-    }
-
-    /// Patterns of every head, `[L,H,Q,K]`, masked pairs zero.
-    pub(super) async fn patterns(&mut self, tokens: &[u32], stack: &Stack, seed: u64) -> Result<Array> {
-        let request = Request { tokens, stack, seed, wants: Selection::sites(&[Site::Pattern]) };
-        let captures = self.runner.forward(request).await?.captures;
-        let mut data = Vec::new();
-        for layer in 0..self.config.layers {
-            data.extend_from_slice(&captures.get(layer, Site::Pattern)?.data);
-        }
-        Array::new([self.config.layers, self.config.heads, tokens.len(), tokens.len()], data)
     }
 }
 

@@ -11,8 +11,9 @@
 //! keys and values. A layer that takes its pattern over keeps values alone. A state of a fixed size stands for all keys: its
 //! numbers are kept and multiplied twice per token, however long the text. A decode on the processor holds just these
 //! numbers under masks, echoes and states; one on the GPU has room from the beginning for the most that these become, and
-//! for the whole context where a head keeps stripes or where maps are looked at. Norms, activations and the arithmetic of
-//! the mechanisms themselves are left out: they are below a percent.
+//! for the whole context where a head keeps stripes or where maps are looked at. A cache that is corrected keeps what the
+//! tokens since the last correction see, and computes every token once more, but for the vocabulary. Norms, activations and
+//! the arithmetic of the mechanisms themselves are left out: they are below a percent.
 
 use super::visible::Kept;
 use crate::mechanism::{Cost, Grid, Stack, Twin};
@@ -27,7 +28,11 @@ pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price 
     let (groups, width) = (config.kv_heads, config.head_width);
     let group = (config.heads / groups.max(1)).max(1);
     let last = tokens.saturating_sub(1);
-    let later = config.context.max(tokens) - last;
+    let corrects = stack.corrects();
+    // The first query that will be asked, perhaps once more.
+    let again = corrects.filter(|corrects| !corrects.is_due(tokens));
+    let first = again.map_or(last, |corrects| corrects.again(last));
+    let later = config.context.max(tokens) - first;
     let (mut values, mut products) = (0, weights(config));
     for layer in 0..config.layers {
         let layer = Layer::new(config, stack, seed, layer, tokens);
@@ -35,9 +40,9 @@ pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price 
         let (of_heads, of_any, seen) = if stack.mask_mods.is_empty() {
             (groups * tokens, tokens, config.heads * tokens)
         } else {
-            let kept = Kept::new(config, stack, seed, layer.grid.layer, last, later, tokens);
+            let kept = Kept::new(config, stack, seed, layer.grid.layer, first, later, tokens);
             let of_head = |head: usize| kept.distinct(head * group..(head + 1) * group);
-            let pairs = |head: usize| kept.row(head, 0).iter().filter(|kept| **kept).count();
+            let pairs = |head: usize| kept.row(head, last - first).iter().filter(|kept| **kept).count();
             let seen = (0..config.heads).map(pairs).sum::<usize>();
             ((0..groups).map(of_head).sum(), kept.distinct(0..config.heads), seen)
         };
@@ -62,6 +67,9 @@ pub fn price(config: &Config, stack: &Stack, seed: u64, tokens: usize) -> Price 
                 products += (1 + keys) * width * seen;
             }
         }
+    }
+    if corrects.is_some() {
+        products += products - config.vocabulary * config.width;
     }
     Price { kv_bytes: 4 * values, flops_per_token: 2 * products, ..Price::default() }
 }

@@ -3,8 +3,11 @@
 
 use super::Engine;
 use super::plan::Plan;
+use super::texts::{Texts, all_layers};
+use super::{Forward, Request};
 use crate::Result;
 use crate::experiment::Experiment;
+use crate::hook::{Array, Selection, Site};
 use crate::lens::roles::probes;
 use crate::mechanism::{Probed, Stack};
 use crate::model::attention::uniform;
@@ -55,11 +58,15 @@ impl Engine {
         let half = HALF.min((self.config.context - usize::from(bos.is_some())) / 2);
         let probes = probes(SEED, &self.vocabulary(), PROBES, half, bos);
         let (lead, half) = probes.first().map_or((0, 0), |probe| (probe.lead, probe.half));
-        let mut patterns = Vec::new();
+        let (mut patterns, mut values) = (Vec::new(), Vec::new());
         for probe in &probes {
-            patterns.push(self.patterns(&probe.repeated, &plain, SEED).await?);
+            let wants = Selection::sites(&[Site::Pattern, Site::V]);
+            let request = Request { tokens: &probe.repeated, stack: &plain, seed: SEED, wants };
+            let captures = self.runner.forward(request).await?.captures;
+            patterns.push(all_layers(&captures, Site::Pattern)?);
+            values.push(all_layers(&captures, Site::V)?);
         }
-        let (texts, moments) = self.read_texts(&plain).await?;
+        let Texts { patterns: texts, values: of_texts, moments } = self.read_texts(&plain).await?;
         let (width, rotates) = (self.config.head_width, self.config.positions != Positions::Learned);
         Ok(Probed {
             layers,
@@ -71,9 +78,29 @@ impl Engine {
             half,
             patterns,
             texts,
+            values: [values, of_texts],
+            value_rows: self.value_rows()?,
             moments,
             trial: self.trial(),
             noise: Vec::new(),
         })
+    }
+    /// Of each layer the products `[G,D,D]` of the rows of its value projection, head by head.
+    fn value_rows(&self) -> Result<Vec<Array>> {
+        let (groups, width) = (self.config.kv_heads, self.config.head_width);
+        let weights = self.runner.cpu.weights();
+        let layer = |layer: usize| {
+            let w = weights.get(&format!("blocks.{layer}.attn.w_v"))?; // [M,G·D]
+            let mut products = vec![0.0f32; groups * width * width];
+            for row in w.data.chunks(groups * width) {
+                for (head, row) in row.chunks(width).enumerate() {
+                    for (a, products) in row.iter().zip(products[head * width * width..].chunks_mut(width)) {
+                        products.iter_mut().zip(row).for_each(|(product, b)| *product += a * b);
+                    }
+                }
+            }
+            Array::new([groups, width, width], products)
+        };
+        (0..self.config.layers).map(layer).collect()
     }
 }

@@ -5,12 +5,12 @@
 //! them reads random tokens instead.
 
 use super::{Engine, Forward, Request, measure};
-use crate::Result;
 use crate::hook::{ActivationCache, Array, Selection, Site};
 use crate::mechanism::{Stack, Trial};
 use crate::model::Config;
 use crate::model::attention::uniform;
 use crate::model::config::{Pairing, Positions};
+use crate::{Error, Result};
 
 /// One text a line.
 pub(super) const TEXTS: &str = include_str!("calibration.txt");
@@ -55,33 +55,56 @@ impl Engine {
         })
     }
 
-    /// Patterns `[L,H,Q,K]` of each text, and of each layer the second moments of keys and values.
+    /// Reads the texts with the plain model.
     ///
     /// # Errors
     /// Those of the passes.
-    pub(super) async fn read_texts(&mut self, plain: &Stack) -> Result<(Vec<Array>, Vec<Array>)> {
+    pub(super) async fn read_texts(&mut self, plain: &Stack) -> Result<Texts> {
         let config = self.config.clone();
         let entries = 2 * config.kv_heads * config.head_width;
         let mut sums = vec![vec![0.0f64; entries * entries]; config.layers];
-        let (mut patterns, mut count) = (Vec::new(), 0);
+        let (mut patterns, mut values, mut count) = (Vec::new(), Vec::new(), 0);
         for tokens in self.texts() {
             let wants = Selection::sites(&[Site::Pattern, Site::K, Site::V]);
             let request = Request { tokens: &tokens, stack: plain, seed: 0, wants };
             let captures = self.runner.forward(request).await?.captures;
-            let mut data = Vec::new();
             for (layer, sums) in sums.iter_mut().enumerate() {
-                data.extend_from_slice(&captures.get(layer, Site::Pattern)?.data);
                 add_moments(&config, &captures, layer, tokens.len(), sums)?;
             }
-            patterns.push(Array::new([config.layers, config.heads, tokens.len(), tokens.len()], data)?);
+            patterns.push(all_layers(&captures, Site::Pattern)?);
+            values.push(all_layers(&captures, Site::V)?);
             count += tokens.len();
         }
         let mean = |sums: Vec<f64>| {
             let mean = sums.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect();
             Array::new([entries, entries], mean)
         };
-        Ok((patterns, sums.into_iter().map(mean).collect::<Result<_>>()?))
+        Ok(Texts { patterns, values, moments: sums.into_iter().map(mean).collect::<Result<_>>()? })
     }
+}
+
+/// What the plain model made of the texts.
+pub(super) struct Texts {
+    /// Of each text, `[L,H,Q,K]`.
+    pub patterns: Vec<Array>,
+    /// Of each text, `[L,G,K,D]`.
+    pub values: Vec<Array>,
+    /// Of each layer the second moments of keys and values.
+    pub moments: Vec<Array>,
+}
+
+/// What was captured of one site in every layer, `[1,…]` each, side by side `[L,…]`.
+pub(super) fn all_layers(captures: &ActivationCache, site: Site) -> Result<Array> {
+    let mut layers = captures.values.iter().filter(|(at, _)| at.site == site).map(|(at, array)| (at.layer, array));
+    let Some((_, first)) = layers.next() else {
+        return Err(Error::Internal(format!("{site:?} was not recorded")));
+    };
+    let (mut shape, mut data) = (first.shape.clone(), first.data.clone());
+    for (_, array) in layers {
+        shape[0] += 1;
+        data.extend_from_slice(&array.data);
+    }
+    Array::new(shape, data)
 }
 
 /// Adds x·xᵀ of every token, x = [k ; v] of one layer.

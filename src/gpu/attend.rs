@@ -233,7 +233,7 @@ impl Plan {
     /// Adds the stages of a mechanism, those that make maps only where they are captured; returns their skeletons.
     fn stages(&mut self, stack: &Stack, placed: &Placed, at: &Attend<'_>) -> Result<Vec<&'static str>> {
         let id = placed.mechanism.id;
-        let (Twin::Select(_, stages) | Twin::Rework(_, stages, _) | Twin::Mix(_, stages, _)) =
+        let (Twin::Select(_, stages, _) | Twin::Rework(_, stages, _) | Twin::Mix(_, stages, _)) =
             placed.mechanism.plug.twin
         else {
             return Err(Error::Internal(format!("{id} has no stages")));

@@ -4,6 +4,7 @@
 //! rounded up), so that a slider that moves rewrites a few uniform words and recompiles nothing.
 
 use super::apply::{inputs, parameters, unmask};
+use super::attend::unsupported;
 use super::decode::Decode;
 use super::decode::plan::{Lanes, Way};
 use super::device::Device;
@@ -270,6 +271,10 @@ impl GpuModel {
     /// Runs a pass; its buffers are the last of `kept` afterwards.
     async fn pass(&mut self, request: &Request<'_>, wants: &Selection) -> Result<Pass> {
         self.check_tokens(request.tokens)?;
+        if request.stack.corrects().is_some() {
+            let ids: Vec<_> = request.stack.iter().map(|placed| placed.mechanism.id).collect();
+            return Err(unsupported(&ids.join(" "), "gpu, but a cache is corrected on the processor only"));
+        }
         let slot = has_slot(request.stack);
         let tokens = request.tokens.len();
         let capacity = tokens.next_power_of_two().max(16);

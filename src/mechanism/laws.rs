@@ -100,7 +100,7 @@ impl Case {
             device,
             inputs: Vec::new(),
         };
-        Self { at, vectors: Vectors { q, k, v, scale: 1.0 / (WIDTH as f32).sqrt() } }
+        Self { at, vectors: Vectors { q, k, v, scale: 1.0 / (WIDTH as f32).sqrt(), corrected: None } }
     }
 
     fn run(&self, stack: &Stack) -> Step {
@@ -109,10 +109,10 @@ impl Case {
 
     /// Queries `first..last` on the keys before `last`.
     fn part(&self, first: usize, last: usize) -> Self {
-        let Vectors { q, k, v, scale } = self.vectors.clone();
+        let Vectors { q, k, v, scale, .. } = self.vectors.clone();
         let cut = |x: Tensor<4>, first: usize| x.slice_dim(2, first..last);
         let at = Grid { queries: last - first, keys: last, first_query: first, ..self.at.clone() };
-        Self { at, vectors: Vectors { q: cut(q, first), k: cut(k, 0), v: cut(v, 0), scale } }
+        Self { at, vectors: Vectors { q: cut(q, first), k: cut(k, 0), v: cut(v, 0), scale, corrected: None } }
     }
 }
 
@@ -138,7 +138,7 @@ fn evaluate(
     let Scored { scores, keep } = attention::score(stack, at, &vectors, change(vectors.scores()), &inputs, memories);
     let scored = Scored { scores, keep: keep.clone() };
     let weighted = attention::weigh(stack, at, scored, vectors.clone(), &inputs, memories);
-    let z = attention::sum(&weighted, vectors.values(), out.as_ref());
+    let z = attention::sum(&weighted, &vectors, out.as_ref());
     Step { keep, weighted, z }
 }
 

@@ -160,28 +160,66 @@ pub(super) fn loaded(offsets: &[bool], index: usize, block: usize) -> Vec<bool> 
     loaded
 }
 
-/// The index of the candidate that keeps the most weight of all `maps` of one head, `[n,n]` weights each.
-pub(super) fn best(sizes: &Sizes, maps: &[&[f32]], n: usize) -> usize {
-    let mass = |shape: Shape| -> f64 {
-        let of_map = |weights: &&[f32]| {
+/// One head on one text.
+pub(super) struct Seen {
+    /// `[n,n]`
+    pub weights: Vec<f32>,
+    /// `[n,D]`, empty where shapes are judged by weight.
+    pub values: Vec<f32>,
+}
+
+/// The index of the candidate that suits one head best on all texts it was seen on: keeps the most weight, or where there
+/// are values has the smallest error of what they mix to.
+pub(super) fn best(sizes: &Sizes, seen: &[Seen], n: usize) -> usize {
+    let worth = |shape: Shape| -> f64 {
+        let of_text = |Seen { weights, values }: &Seen| {
             // Logarithms of weights rank like scores: within a row they differ by a constant.
             let causal = |(pair, weight): (usize, &f32)| {
                 if pair % n <= pair / n { weight.max(1e-30).ln() } else { MASKED }
             };
             let scores: Vec<f32> = weights.iter().enumerate().map(causal).collect();
             let kept = kept(shape, sizes, &scores, n);
-            weights.iter().zip(kept).filter(|(_, kept)| *kept).map(|(weight, _)| f64::from(*weight)).sum::<f64>()
+            match values.is_empty() {
+                true => weights
+                    .iter()
+                    .zip(kept)
+                    .filter(|(_, kept)| *kept)
+                    .map(|(weight, _)| f64::from(*weight))
+                    .sum::<f64>(),
+                false => -output_error(weights, values, &kept, n),
+            }
         };
-        maps.iter().map(of_map).sum()
+        seen.iter().map(of_text).sum()
     };
-    let masses = CANDIDATES.map(mass);
+    let worths = CANDIDATES.map(worth);
     // The first of equals: the A-shape costs least.
-    (1..masses.len()).fold(0, |best, index| if masses[index] > masses[best] { index } else { best })
+    (1..worths.len()).fold(0, |best, index| if worths[index] > worths[best] { index } else { best })
+}
+
+/// |o' - o| / |o|: o = weights · values, o' the same over the kept pairs, whose weights are brought back to one in all.
+fn output_error(weights: &[f32], values: &[f32], kept: &[bool], n: usize) -> f64 {
+    let width = values.len() / n;
+    let (mut off, mut whole) = (0.0, 0.0);
+    for (weights, kept) in weights.chunks(n).zip(kept.chunks(n)) {
+        let (mut exact, mut sparse, mut sum) = (vec![0.0f32; width], vec![0.0f32; width], 0.0);
+        for ((weight, kept), value) in weights.iter().zip(kept).zip(values.chunks(width)) {
+            exact.iter_mut().zip(value).for_each(|(sum, x)| *sum += weight * x);
+            if *kept {
+                sparse.iter_mut().zip(value).for_each(|(sum, x)| *sum += weight * x);
+                sum += weight;
+            }
+        }
+        for (exact, sparse) in exact.into_iter().zip(sparse) {
+            off += f64::from(sparse / sum.max(f32::MIN_POSITIVE) - exact).powi(2);
+            whole += f64::from(exact).powi(2);
+        }
+    }
+    (off / f64::max(whole, f64::MIN_POSITIVE)).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CANDIDATES, FORCED, Shape, Sizes, best, chosen, kept, loaded};
+    use super::{CANDIDATES, FORCED, Seen, Shape, Sizes, best, chosen, kept, loaded, output_error};
     use crate::mechanism::MASKED;
     use crate::model::attention::{normal, uniform};
 
@@ -274,10 +312,33 @@ mod tests {
     fn the_search_tells_shapes_apart() {
         let sizes = sizes(48, 16, false);
         let blocks = scores(|i, j| if (i / 16 * 7 + j / 16 * 5) % 6 == 0 || i / 16 == j / 16 { 6.0 } else { 0.0 });
-        assert_eq!(CANDIDATES[best(&sizes, &[&weights(&blocks)], N)], Shape::Block);
+        // By weight, and by the error of mixed noise.
+        let seen = |weights: &[f32], width: usize| {
+            [Seen { weights: weights.to_vec(), values: normal(N * width, 1.0, "values", 0, 0) }]
+        };
+        for width in [0, 8] {
+            assert_eq!(CANDIDATES[best(&sizes, &seen(&weights(&blocks), width), N)], Shape::Block);
+        }
         let band = weights(&scores(|i, j| if j < 10 || i - j < 38 { 8.0 } else { 0.0 }));
         assert!(mass(&band, &kept(CANDIDATES[0], &sizes, &scores(|_, _| 0.0), N)) > 0.99);
-        assert_eq!(CANDIDATES[best(&sizes, &[&band], N)], CANDIDATES[0]);
+        for width in [0, 8] {
+            assert_eq!(CANDIDATES[best(&sizes, &seen(&band, width), N)], CANDIDATES[0]);
+        }
+        let all = kept(CANDIDATES[0], &sizes, &scores(|_, _| 0.0), N);
+        let values = normal(N * 8, 1.0, "values", 0, 0);
+        assert!(output_error(&band, &values, &all, N) < 0.01, "within a hundredth, as the specification asks");
+    }
+
+    /// By hand: two keys of equal weight, one of which is kept, are off by the half of their difference; weights that are
+    /// large where values are nothing make the two judges differ.
+    #[test]
+    fn weight_is_not_error() {
+        let error = output_error(&[1.0, 0.0, 0.5, 0.5], &[1.0, 3.0], &[true, false, false, true], 2);
+        assert!((error - (1.0f64 / 5.0).sqrt()).abs() < 1e-6, "{error}");
+        let sink = [1.0, 0.0, 0.75, 0.25];
+        let values = [0.0, 4.0];
+        let off = |kept: &[bool]| output_error(&sink, &values, kept, 2);
+        assert_eq!((off(&[true, false, true, false]), off(&[true, false, false, true])), (1.0, 3.0));
     }
 
     /// Checks (c) and (e): columns follow what the last queries look at, first keys and window do not; what only early

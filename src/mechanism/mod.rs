@@ -72,14 +72,15 @@ mod streaming_window;
 mod tidal_decode;
 mod trans_mla;
 mod trans_mla_maps;
+mod trans_mla_values;
 
 pub use alike::{Alike, Compared};
 pub use eigen::{Eigen, eigen};
 pub use grid::{Grid, Memories, Memory};
 pub use probed::{Probed, Trial, places};
 pub use role::{
-    Cost, Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected, ProjectionMod, Rotation, Rows,
-    ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
+    Corrected, Corrects, Cost, Fill, Input, MaskMod, Mixed, Mixer, Normalizer, PatternMod, Plug, Projected,
+    ProjectionMod, Rotation, Rows, ScoreMod, Selected, Selector, Slot, Turned, Twin, Vectors, Weighted,
 };
 pub use stack::{Placed, Stack};
 pub use stage::{Place, Side, Stage, Stages};

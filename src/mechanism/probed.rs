@@ -32,6 +32,10 @@ pub struct Probed {
     pub rotates: bool,
     /// Weights of every head on ordinary texts of one length, `[L,H,Q,K]` each.
     pub texts: Vec<Array>,
+    /// Values of every key–value head on each probe, and on each of these texts, `[L,G,K,D]`.
+    pub values: [Vec<Array>; 2],
+    /// Of each layer and key–value head the products `[G,D,D]` of the rows of its value projection with each other.
+    pub value_rows: Vec<Array>,
     /// Of each layer the second moments `[2·G·D,2·G·D]` over these texts of keys and values side by side: entries of keys
     /// that turn together D/2 apart, before they turn.
     pub moments: Vec<Array>,

@@ -120,6 +120,8 @@ pub struct Turned {
     pub k: Tensor<4>,
     /// `[B,G,Q,F]`; F is D unless there is an `out`.
     pub v: Tensor<4>,
+    /// Whether v is the last F entries of k, so that a cache that holds keys holds values, too.
+    pub in_keys: bool,
     /// The map `[1,H,F,D]` of each head from what it mixes to z, where values are not of the model's width.
     pub out: Option<Tensor<4>>,
 }
@@ -131,7 +133,7 @@ impl Projected {
             Some(rotation) => rotation.turn(x),
             None => x,
         };
-        Turned { q: turn(self.q), k: turn(self.k), v: self.v, out: None }
+        Turned { q: turn(self.q), k: turn(self.k), v: self.v, in_keys: false, out: None }
     }
 }
 
@@ -167,6 +169,10 @@ pub trait Selector {
     const INPUTS: &'static [Input] = &[];
     /// rows after score mods and masks → which pairs stay. Pairs that masks removed stay removed whatever it says.
     fn select(p: &Self::Params, at: &Grid, rows: &Rows, memory: &mut Memory) -> Selected;
+    /// When a decode computes tokens once more without the selector and keeps those keys and values in place of what it had.
+    fn corrects(_p: &Self::Params) -> Option<Corrects> {
+        None
+    }
     /// What the GPU twin runs before the row kernel; the last stage makes `chosen`; at a place where every pair stays it is
     /// missing. None without a GPU twin.
     fn stages(_p: &Self::Params, _at: &Place) -> Option<Vec<Stage>> {
@@ -180,6 +186,48 @@ pub struct Selected {
     pub keep: Tensor<4, Bool>,
     /// Added to the scores that stay, broadcastable to `[B,H,Q,K]`: the logarithm of how often a pair counts.
     pub bias: Option<Tensor<4>>,
+}
+
+/// When a decode corrects its cache: behind every so many tokens that follow the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Corrects {
+    /// Tokens of the prompt, which are read without the selector anyway.
+    pub prompt: usize,
+    /// Tokens between two corrections, at least 1.
+    pub every: usize,
+}
+
+impl Corrects {
+    /// How many first keys the query at `position` sees as they are after a correction; all others are the decode's own.
+    ///
+    /// ```
+    /// # use attnscope::mechanism::Corrects;
+    /// let corrects = Corrects { prompt: 3, every: 2 };
+    /// assert_eq!([2, 3, 4, 5, 6, 7].map(|position| corrects.before(position)), [0, 3, 3, 5, 5, 7]);
+    /// assert_eq!([2, 3, 4, 5].map(|position| corrects.again(position)), [2, 3, 3, 5]);
+    /// assert_eq!([3, 4, 5, 6].map(|tokens| corrects.is_due(tokens)), [false, false, true, false]);
+    /// ```
+    pub fn before(&self, position: usize) -> usize {
+        match position.checked_sub(self.prompt) {
+            Some(drawn) => position - drawn % self.every,
+            None => 0,
+        }
+    }
+
+    /// Whether a correction follows the first `tokens` tokens.
+    pub fn is_due(&self, tokens: usize) -> bool {
+        tokens > self.prompt && self.before(tokens) == tokens
+    }
+
+    /// The first query that is asked again once `position` was the last: those of the prompt never are.
+    pub fn again(&self, position: usize) -> usize {
+        if position < self.prompt { position } else { self.before(position) }
+    }
+
+    /// The first position behind `position` whose query sees more of them.
+    pub fn next(&self, position: usize) -> usize {
+        if position < self.prompt { self.prompt } else { self.before(position) + self.every }
+    }
 }
 
 /// Turns rows of scores into weights.
@@ -250,6 +298,19 @@ pub struct Vectors {
     pub v: Tensor<4>,
     /// What q·k is multiplied by, usually 1/√D.
     pub scale: f32,
+    /// What stands in for some keys and values, where a decode would have corrected its cache.
+    pub corrected: Option<Corrected>,
+}
+
+/// Keys and values that queries see in place of those of their own stream.
+#[derive(Debug, Clone)]
+pub struct Corrected {
+    /// `[B,G,K,D]`
+    pub k: Tensor<4>,
+    /// `[B,G,K,D]`
+    pub v: Tensor<4>,
+    /// Which queries see which of these, `[1,1,Q,K]`.
+    pub pairs: Tensor<4, Bool>,
 }
 
 impl Vectors {
@@ -265,7 +326,20 @@ impl Vectors {
 
     /// scale · q·kᵀ → `[B,H,Q,K]`, before any mod or mask.
     pub fn scores(&self) -> Tensor<4> {
-        (self.q.clone() * self.scale).matmul(self.keys().swap_dims(2, 3))
+        let of = |keys: Tensor<4>| (self.q.clone() * self.scale).matmul(keys.swap_dims(2, 3));
+        let scores = of(self.keys());
+        let Some(Corrected { k, pairs, .. }) = &self.corrected else { return scores };
+        let shape = scores.dims();
+        scores.mask_where(pairs.clone().expand(shape), of(share_heads(k.clone(), shape[1])))
+    }
+
+    /// The sum of values under weights `[B,H,Q,K]` → `[B,H,Q,D]`.
+    pub fn mix(&self, weights: Tensor<4>) -> Tensor<4> {
+        let Some(Corrected { v, pairs, .. }) = &self.corrected else { return weights.matmul(self.values()) };
+        let shape = weights.dims();
+        let pairs = pairs.clone().expand(shape);
+        let own = weights.clone().mask_fill(pairs.clone(), 0.0).matmul(self.values());
+        own + weights.mask_fill(pairs.bool_not(), 0.0).matmul(share_heads(v.clone(), shape[1]))
     }
 }
 
@@ -338,8 +412,8 @@ pub enum Twin {
     Score(fn(&[Value], &Grid, Tensor<4>) -> Tensor<4>),
     /// See [`MaskMod`].
     Mask(fn(&[Value], &Grid) -> Tensor<4, Bool>),
-    /// See [`Selector`].
-    Select(fn(&[Value], &Grid, &Rows, &mut Memory) -> Selected, Stages),
+    /// See [`Selector`]: the choice, its stages, and when a decode corrects its cache.
+    Select(fn(&[Value], &Grid, &Rows, &mut Memory) -> Selected, Stages, fn(&[Value]) -> Option<Corrects>),
     /// See [`Normalizer`].
     Weigh(fn(&[Value], &Grid, Rows) -> Weighted),
     /// See [`PatternMod`].
@@ -377,6 +451,7 @@ impl Plug {
         let twin = Twin::Select(
             |values, at, rows, memory| M::select(&M::Params::from_values(values), at, rows, memory),
             |values, at| M::stages(&M::Params::from_values(values), at),
+            |values| M::corrects(&M::Params::from_values(values)),
         );
         Self::new::<M::Params>(Role::Selector, M::INPUTS, twin)
     }

@@ -1,6 +1,6 @@
 //! The mechanisms of one pane, sorted by what they change.
 
-use super::{Fill, Input, Mechanism, Probed, by_id};
+use super::{Corrects, Fill, Input, Mechanism, Probed, Twin, by_id};
 use crate::catalogue::Role;
 use crate::experiment::Chip;
 use crate::hook::Array;
@@ -155,6 +155,20 @@ impl Stack {
     /// How many first keys every query sees, also those before them.
     pub fn reach(&self) -> usize {
         self.mask_mods.iter().map(|placed| (placed.mechanism.plug.reach)(&placed.values)).max().unwrap_or(0)
+    }
+
+    /// When a decode under this stack corrects its cache, where it does.
+    pub fn corrects(&self) -> Option<Corrects> {
+        let placed = self.selector.as_ref()?;
+        match placed.mechanism.plug.twin {
+            Twin::Select(.., corrects) => corrects(&placed.values),
+            _ => None,
+        }
+    }
+
+    /// The same without its selector: what a correction runs.
+    pub fn without_selector(&self) -> Self {
+        Self { selector: None, ..self.clone() }
     }
 
     /// Whether an input of a mechanism that acts wants to be measured on the model.

@@ -10,6 +10,7 @@
 //! ```text
 //! exact        c = [turn(k) ; v]                        2ℓ numbers per token, ℓ = G·D
 //!              k[i] = U_K[i]·turn(k)   v[i] = U_V[i]·v  U copies the block of head i's group; U_K + noise·‖U_K‖ of noise
+//! orthogonal   U_V·W_V = A·S·Bᵀ of each group:  c = [turn(k) ; √S·Bᵀ·x]   U_V = A·√S   in place of copies and v = W_V·x
 //!
 //! compressed   k̂ = T·k      q̂[i] = T[:, group of i]·q[i]                          scores: q̂·k̂ = q·k
 //!              k_R = turn(first rope_heads·D entries of k̂)                         d_R numbers
@@ -27,11 +28,11 @@
 //!
 //! q `[B,H,Q,D]`, k, v `[B,G,Q,D]` → absorbed: q `[B,H,Q,E]`, k `[B,1,Q,E]`, v `[B,1,Q,r]` and per head the map `[r,D]` of
 //! what it mixes; E = d_R + r. Not absorbed: keys and values of each head, as they were. `spread` `[H,D,G,D]`; `maps`
-//! `[9,G,D,G,D]`, measured: T, Pᵀ of [k ; v] with T and ratio in it, ratio·P_K with T in it, P_V.
+//! `[9,G,D,G,D]`, measured: T, Pᵀ of [k ; v] with T and ratio in it, ratio·P_K with T in it, P_V; or v to latent and back.
 //!
 //! ## Neutral setting
 //!
-//! `mode = exact` without noise. `compressed` with `rope_heads` and `rank` at their ends is the same up to rounding.
+//! `mode = exact` without noise, whatever `values`. `compressed` with `rope_heads` and `rank` at their ends is the same up to rounding.
 //!
 //! ## Errors
 //!
@@ -55,7 +56,7 @@
 //!   of the cache by 0.31, unbalanced by 0.33, separate by 0.34 (`tests/golden/papers.shipped.json`).
 //! - The damping of the code's moments moves no eigenvector and is left out. A model that does not rotate has position-free
 //!   keys throughout. Not trained here: the up-projections, which is what the paper is after.
-//!   Its orthogonal start of the values, another pair of factors with the same product, is for training and left out.
+//! - The orthogonal start of the values is another pair of factors of the same product; a bias of v goes through them.
 
 use super::trans_mla_maps::{Kept, joined, maps, of_heads};
 use super::{
@@ -75,6 +76,8 @@ crate::params! {
         absorbed: bool = true, flag();
         /// How much noise the exact up-projections of keys get, relative to their size.
         noise: f32 = 0.0, real(0.0, 1.0, 0.05);
+        /// What the exact latent holds of values: themselves, or their coordinates in orthogonal factors.
+        values: u32 = 0, choice("copied", "orthogonal");
         /// Size of the compressed latent, in units of all key entries of a token.
         rank: f32 = 1.0, real(0.05, 2.0, 0.05), unit "ℓ";
         /// How many turned heads keep positions; parts of a head keep its highest frequencies.
@@ -92,6 +95,7 @@ crate::params! {
 
 pub(super) const COMPRESSED: u32 = choice::<TransMlaParams>("mode", "compressed");
 pub(super) const SEPARATE: u32 = choice::<TransMlaParams>("latent", "separate");
+pub(super) const ORTHOGONAL: u32 = choice::<TransMlaParams>("values", "orthogonal");
 
 struct TransMla;
 
@@ -136,14 +140,17 @@ impl ProjectionMod for TransMla {
                 stage("latent_key", "k", groups, wide).of_keys(),
                 stage("latent_value", "v", groups, width).of_keys(),
             ]
-        } else if p.noise > 0.0 {
-            vec![
-                stage("query", "q", heads, width),
-                stage("noisy_key", "k", heads, width).of_keys(),
-                stage("copied_value", "v", heads, width).of_keys(),
-            ]
         } else {
-            vec![stage("query", "q", heads, width), stage("key", "k", groups, width).of_keys()]
+            let noisy = p.noise > 0.0;
+            let (over, key) = if noisy { (heads, "noisy_key") } else { (groups, "key") };
+            let mut stages = vec![stage("query", "q", heads, width), stage(key, "k", over, width).of_keys()];
+            if p.values == ORTHOGONAL {
+                stages.push(stage("orthogonal_entry", "latent", 1, groups * width).of_keys());
+                stages.push(stage("orthogonal_value", "v", over, width).of_keys());
+            } else if noisy {
+                stages.push(stage("copied_value", "v", heads, width).of_keys());
+            }
+            stages
         })
     }
 }
@@ -155,12 +162,19 @@ fn exact(p: &TransMlaParams, at: &Grid, given: Turned) -> Turned {
     let copies = of_heads(at, Tensor::eye(latent, &at.device)); // [1,H,D,ℓ]
     // ‖U_K‖ of a head is √D over D·ℓ entries.
     let spread = at.input::<4>(0).reshape([1, at.heads, width, latent]) * (p.noise / (latent as f32).sqrt());
-    let (u_k, u_v) = (copies.clone() + spread, copies);
+    let u_k = copies.clone() + spread;
     let (k, v) = (joined(given.k), joined(given.v)); // [B,1,Q,ℓ]
-    if p.absorbed {
-        Turned { q: given.q.matmul(u_k), k, v, out: Some(u_v.swap_dims(2, 3)) }
+    let (v, u_v) = if p.values == ORTHOGONAL {
+        let map = |index: usize| at.input::<5>(1).reshape([9 * latent, latent]).narrow(0, index * latent, latent);
+        (v.matmul(map(0).transpose().unsqueeze()), of_heads(at, map(1)))
     } else {
-        Turned { q: given.q, k: k.matmul(u_k.swap_dims(2, 3)), v: v.matmul(u_v.swap_dims(2, 3)), out: None }
+        (v, copies)
+    };
+    if p.absorbed {
+        Turned { q: given.q.matmul(u_k), k, v, in_keys: false, out: Some(u_v.swap_dims(2, 3)) }
+    } else {
+        let (k, v) = (k.matmul(u_k.swap_dims(2, 3)), v.matmul(u_v.swap_dims(2, 3)));
+        Turned { q: given.q, k, v, in_keys: false, out: None }
     }
 }
 
@@ -198,17 +212,14 @@ fn compressed(p: &TransMlaParams, at: &Grid, given: Projected) -> Turned {
     if p.absorbed {
         q_parts.push(q.matmul(read_k));
         k_parts.push(c.clone());
-        return Turned {
-            q: Tensor::cat(q_parts, 3),
-            k: Tensor::cat(k_parts, 3),
-            v: c,
-            out: Some(read_v.swap_dims(2, 3)),
-        };
+        let (q, k) = (Tensor::cat(q_parts, 3), Tensor::cat(k_parts, 3));
+        return Turned { q, k, v: c, in_keys: true, out: Some(read_v.swap_dims(2, 3)) };
     }
     q_parts.push(q);
     let mut k_parts: Vec<_> = k_parts.into_iter().map(|k| k.expand([batch, heads, queries, width])).collect();
     k_parts.push(c.clone().matmul(read_k.swap_dims(2, 3)));
-    Turned { q: Tensor::cat(q_parts, 3), k: Tensor::cat(k_parts, 3), v: c.matmul(read_v.swap_dims(2, 3)), out: None }
+    let (q, k) = (Tensor::cat(q_parts, 3), Tensor::cat(k_parts, 3));
+    Turned { q, k, v: c.matmul(read_v.swap_dims(2, 3)), in_keys: false, out: None }
 }
 
 /// Grouped queries as latent attention.

@@ -2,7 +2,8 @@
 //!
 //! Everything here is linear algebra on the processor in f64: once per setting, never per token.
 
-use super::trans_mla::{COMPRESSED, SEPARATE, TransMlaParams};
+use super::trans_mla::{COMPRESSED, ORTHOGONAL, SEPARATE, TransMlaParams};
+use super::trans_mla_values::orthogonal;
 use super::{Eigen, Grid, Probed, eigen};
 use crate::spec::{Params, Value};
 use burn::tensor::Tensor;
@@ -77,20 +78,27 @@ pub(super) fn of_heads(at: &Grid, map: Tensor<2>) -> Tensor<4> {
 
 type Matrix = Vec<Vec<f64>>;
 
-/// `maps` of every layer, one behind the other: T, then down, up_k and up_v, each of 2ℓ rows; zeros in mode `exact`.
+/// `maps` of every layer, one behind the other: T, then down, up_k and up_v, each of 2ℓ rows; in mode `exact` the maps of
+/// values, or zeros.
 pub(super) fn maps(values: &[Value], probed: &Probed) -> Vec<f32> {
     let p = TransMlaParams::from_values(values);
     let (groups, width) = (probed.kv_heads, probed.width);
     let latent = groups * width;
     let kept = Kept::new(&p, groups, width, probed.rotates);
-    let layer = |moments: &crate::hook::Array| {
-        if p.mode != COMPRESSED {
-            return vec![0.0; 9 * latent * latent];
-        }
+    let compressed = |moments: &crate::hook::Array| {
         let moments = rows_of(moments, 2 * latent);
         of_layer(&p, &kept, &moments, groups, probed.rotates)
     };
-    probed.moments.iter().flat_map(layer).collect()
+    if p.mode == COMPRESSED {
+        return probed.moments.iter().flat_map(compressed).collect();
+    }
+    let exact = |layer: usize| {
+        let rows = probed.value_rows.get(layer).filter(|_| p.values == ORTHOGONAL);
+        let mut maps = rows.map_or_else(Vec::new, |rows| orthogonal(&rows.data, groups, width, probed.heads));
+        maps.resize(9 * latent * latent, 0.0);
+        maps
+    };
+    (0..probed.layers).flat_map(exact).collect()
 }
 
 /// A square array as rows in f64.

@@ -61,8 +61,9 @@ pub fn project_whole(
         before => Tensor::cat(vec![Tensor::zeros([batch, heads, before, width], &at.device), given.q], 2),
     };
     let projected = Projected { q, k: given.k, v: given.v, rotation: Some(rotation) };
-    let Turned { q, k, v, out } = project(stack, &whole, projected, inputs, memories);
-    (Vectors { q: q.slice_dim(2, at.first_query..at.keys), k, v, scale: given.scale }, out)
+    let Turned { q, k, v, out, .. } = project(stack, &whole, projected, inputs, memories);
+    let q = q.slice_dim(2, at.first_query..at.keys);
+    (Vectors { q, k, v, scale: given.scale, corrected: None }, out)
 }
 
 fn projected(
@@ -107,7 +108,7 @@ pub fn attend(
             slot.weight = weight.unsqueeze_dim(3);
         }
     }
-    let z = sum(&weighted, given.values(), out);
+    let z = sum(&weighted, &given, out);
     Attended { scores: Some(scores), weighted: Some(weighted), z }
 }
 
@@ -188,7 +189,7 @@ pub fn score(
     }
     let mut scored = masked(scores, open(keep, at, stack.reach()).expand(shape));
     if let Some(placed) = &stack.selector
-        && let Twin::Select(select, _) = placed.mechanism.plug.twin
+        && let Twin::Select(select, ..) = placed.mechanism.plug.twin
     {
         let rows = Rows { scores: scored.scores, keep: scored.keep, vectors: vectors.clone() };
         let Selected { keep, bias } = select(&placed.values, &at_mod(placed), &rows, memories.of(placed.mechanism.id));
@@ -252,9 +253,9 @@ pub fn restore(mixed: Tensor<4>, out: Option<&Tensor<4>>) -> Tensor<4> {
     }
 }
 
-/// The sum of values `[B,H,K,F]` under the weights → z `[B,H,Q,D]`; `out` is that of [`Turned`].
-pub fn sum(weighted: &Weighted, values: Tensor<4>, out: Option<&Tensor<4>>) -> Tensor<4> {
-    let z = restore(weighted.pattern.clone().matmul(values), out);
+/// The sum of values under the weights → z `[B,H,Q,D]`; `out` is that of [`Turned`].
+pub fn sum(weighted: &Weighted, vectors: &Vectors, out: Option<&Tensor<4>>) -> Tensor<4> {
+    let z = restore(vectors.mix(weighted.pattern.clone()), out);
     match &weighted.slot {
         Some(slot) => z + slot.weight.clone() * slot.value.clone(),
         None => z,

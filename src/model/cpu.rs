@@ -169,7 +169,7 @@ impl CpuModel {
         let new = &tokens[seen.tokens.len()..];
         self.check_tokens(new, seen.tokens.len())?;
         let run = Run::new(stack, seed);
-        let logits = self.lean()?.advance(&mut seen.kept, &run, new)?;
+        let logits = self.lean()?.advance(&mut seen.kept, &run, tokens)?;
         seen.tokens.extend_from_slice(new);
         Ok(logits)
     }
@@ -270,6 +270,14 @@ impl Seen {
 }
 
 impl Decoder<'_> {
+    /// Keys of one layer `[1,G,K,D]`, under a stack that does something and drops nothing.
+    pub fn keys(&self, layer: usize) -> Option<Array> {
+        match self.seen.kept.as_ref()? {
+            Kept::Stacked(cache) => cache.keys(layer),
+            Kept::Plain(_) => None,
+        }
+    }
+
     /// See [`Seen::bytes`].
     pub fn bytes(&self) -> Option<[usize; 2]> {
         self.seen.bytes()

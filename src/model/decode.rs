@@ -4,9 +4,14 @@
 //! What no later query needs is dropped, see [`Needs`]: a head that sees four sinks and a window holds no more rows than
 //! these, whatever the length of the text. Attention is still computed over the whole sequence, where rows that were dropped
 //! stand as ones: nobody may look at them, and some operators divide by the length of a key.
+//!
+//! A stack whose selector corrects the cache takes the newest rows back and writes them once more; see
+//! [`Corrects`](crate::mechanism::Corrects).
 
 use super::needs::Needs;
-use crate::mechanism::Memories;
+use super::run::host;
+use crate::hook::Array;
+use crate::mechanism::{Corrected, Memories};
 use burn::tensor::{Tensor, TensorData};
 
 /// What a growing sequence leaves behind.
@@ -16,6 +21,8 @@ pub struct KeyValues {
     pub(super) layers: Layers,
     /// What mechanisms carry from step to step.
     pub(super) memories: Memories,
+    /// The same of the passes that correct the cache.
+    pub(super) corrections: Memories,
 }
 
 /// Keys (rotated) and values of every layer, growing with the sequence.
@@ -26,9 +33,17 @@ pub(super) struct Layers(Vec<Layer>);
 struct Layer {
     tokens: usize,
     keys: Side,
-    values: Side,
+    values: Values,
     /// Known once the layer was first asked to drop something.
     needs: Option<Needs>,
+}
+
+/// Values of one layer.
+#[derive(Debug, Clone)]
+enum Values {
+    Own(Side),
+    /// The last entries of each key, this many.
+    InKeys(usize),
 }
 
 /// Keys or values of one layer.
@@ -53,6 +68,8 @@ pub(super) struct Past<'a> {
     pub(super) memories: &'a mut Memories,
     /// Absent in a pass over whole sequences.
     pub(super) keys: Option<&'a mut Layers>,
+    /// What a pass over whole sequences shows in place of keys and values that a decode would have corrected by then.
+    pub(super) corrected: Option<Corrected>,
 }
 
 impl KeyValues {
@@ -68,47 +85,101 @@ impl KeyValues {
 
     /// Numbers that are held of keys and values.
     pub fn numbers(&self) -> usize {
-        self.layers.0.iter().map(|layer| layer.keys.numbers() + layer.values.numbers()).sum()
+        self.layers.0.iter().flat_map(Layer::sides).map(Side::numbers).sum()
     }
 
     /// Numbers that mechanisms hold beside them.
     pub fn remembered(&self) -> usize {
-        self.memories.words()
+        self.memories.words() + self.corrections.words()
+    }
+
+    /// Keys of one layer `[1,G,K,D]`; none where some were dropped.
+    pub fn keys(&self, layer: usize) -> Option<Array> {
+        match &self.layers.0.get(layer)?.keys {
+            Side::Whole(rows) => Some(host(rows.to_data())),
+            Side::Parts(..) => None,
+        }
+    }
+
+    /// Forgets the keys and values of all tokens from `tokens` on.
+    pub(super) fn rewind(&mut self, tokens: usize) {
+        for layer in &mut self.layers.0 {
+            layer.tokens = layer.tokens.min(tokens);
+            layer.sides_mut().for_each(|side| side.rewind(tokens));
+        }
     }
 }
 
 impl Layers {
-    /// Appends the keys and values of new tokens at `layer`; returns those of the whole sequence, `[B,G,K,D]`.
-    pub(super) fn extend(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    /// Appends the keys and values of new tokens at `layer`; returns those of the whole sequence, `[B,G,K,D]`. With
+    /// `in_keys`, values are the last entries of keys and not kept twice.
+    pub(super) fn extend(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>, in_keys: bool) -> (Tensor<4>, Tensor<4>) {
         match self.0.get_mut(layer) {
             Some(layer) => {
                 let first = layer.tokens;
                 layer.tokens += k.dims()[2];
-                (layer.keys.extend(k, first), layer.values.extend(v, first))
+                let k = layer.keys.extend(k, first);
+                let v = match &mut layer.values {
+                    Values::Own(values) => values.extend(v, first),
+                    Values::InKeys(width) => {
+                        let end = k.dims()[3];
+                        k.clone().slice_dim(3, end - *width..end)
+                    }
+                };
+                (k, v)
             }
             None => {
-                let (keys, values) = (Side::Whole(Box::new(k.clone())), Side::Whole(Box::new(v.clone())));
-                self.0.push(Layer { tokens: k.dims()[2], keys, values, needs: None });
+                let whole = |side: &Tensor<4>| Side::Whole(Box::new(side.clone()));
+                let values = if in_keys { Values::InKeys(v.dims()[3]) } else { Values::Own(whole(&v)) };
+                self.0.push(Layer { tokens: k.dims()[2], keys: whole(&k), values, needs: None });
                 (k, v)
             }
         }
     }
 
-    /// Drops what no query behind the last token needs of `layer`, which `heads` query heads look at; `needs` is asked
+    /// The keys and values of the only layer there is.
+    pub(super) fn only(self) -> Option<[Tensor<4>; 2]> {
+        let Layer { keys: Side::Whole(k), values, .. } = self.0.into_iter().next()? else { return None };
+        let end = k.dims()[3];
+        let v = match values {
+            Values::Own(Side::Whole(v)) => *v,
+            Values::Own(Side::Parts(..)) => return None,
+            Values::InKeys(width) => k.clone().slice_dim(3, end - width..end),
+        };
+        Some([*k, v])
+    }
+
+    /// Drops what no query from position `from` on needs of `layer`, which `heads` query heads look at; `needs` is asked
     /// once.
-    pub(super) fn drop_unneeded(&mut self, layer: usize, heads: usize, needs: impl FnOnce() -> Needs) {
-        let Some(Layer { tokens, keys, values, needs: known }) = self.0.get_mut(layer) else { return };
+    pub(super) fn drop_unneeded(&mut self, layer: usize, heads: usize, from: usize, needs: impl FnOnce() -> Needs) {
+        let Some(Layer { keys, values, needs: known, .. }) = self.0.get_mut(layer) else { return };
         let needs = known.get_or_insert_with(needs);
         if needs.all() {
             return;
         }
-        let last = tokens.saturating_sub(1);
-        for (side, wanted) in [(keys, needs.keys), (values, needs.values)] {
+        let (values, in_keys) = match values {
+            Values::Own(values) => (Some(values), false),
+            Values::InKeys(_) => (None, true),
+        };
+        let sides = [(Some(keys), needs.keys || in_keys && needs.values), (values, needs.values)];
+        for (side, wanted) in sides.into_iter().filter_map(|(side, wanted)| Some((side?, wanted))) {
             side.retain(|part, parts, key| {
                 let group = heads / parts;
-                wanted && needs.holds(part * group..(part + 1) * group, key, last)
+                wanted && needs.holds(part * group..(part + 1) * group, key, from)
             });
         }
+    }
+}
+
+impl Layer {
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        let values = if let Values::Own(values) = &self.values { Some(values) } else { None };
+        [&self.keys].into_iter().chain(values)
+    }
+
+    fn sides_mut(&mut self) -> impl Iterator<Item = &mut Side> {
+        let values = if let Values::Own(values) = &mut self.values { Some(values) } else { None };
+        [&mut self.keys].into_iter().chain(values)
     }
 }
 
@@ -142,6 +213,24 @@ impl Side {
                     }
                 }
                 Tensor::from_data(TensorData::new(whole, [1, parts.len(), tokens, *width]), &device)
+            }
+        }
+    }
+
+    /// Forgets the rows from position `tokens` on.
+    fn rewind(&mut self, tokens: usize) {
+        match self {
+            Side::Whole(rows) => {
+                let left = rows.dims()[2].min(tokens);
+                **rows = (**rows).clone().slice_dim(2, 0..left);
+            }
+            Side::Parts(parts, width) => {
+                for part in parts {
+                    // Positions grow.
+                    let left = part.positions.partition_point(|position| *position < tokens);
+                    part.positions.truncate(left);
+                    part.rows.truncate(left * *width);
+                }
             }
         }
     }

@@ -128,7 +128,8 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
         device: device.clone(),
         inputs: Vec::new(),
     };
-    let mut vectors = Vectors { q: tensor(&given.q), k: tensor(&given.k), v: tensor(&given.v), scale: given.scale };
+    let (q, k, v) = (tensor(&given.q), tensor(&given.k), tensor(&given.v));
+    let mut vectors = Vectors { q, k, v, scale: given.scale, corrected: None };
     let mut memories = Memories::default();
     let mut out = None;
     if !stack.projection_mods.is_empty() {
@@ -150,7 +151,7 @@ pub fn apply(stack: &Stack, given: &Given) -> Result<Applied> {
         scores,
         pattern: host(weighted.pattern.clone())?,
         slot: slot.map(host).transpose()?,
-        z: host(attention::sum(&weighted, vectors.values(), out.as_ref()))?,
+        z: host(attention::sum(&weighted, &vectors, out.as_ref()))?,
     })
 }
 
@@ -174,7 +175,7 @@ pub fn has_slot(stack: &Stack) -> bool {
         inputs: Vec::new(),
     };
     let inputs = attention::default_inputs(stack, 0, 1, 1, 1, 0);
-    let vectors = Vectors { q: one.clone(), k: one.clone(), v: one.clone(), scale: 1.0 };
+    let vectors = Vectors { q: one.clone(), k: one.clone(), v: one.clone(), scale: 1.0, corrected: None };
     let mut memories = Memories::default();
     let scored = attention::score(stack, &at, &vectors, one, &inputs, &mut memories);
     attention::weigh(stack, &at, scored, vectors, &inputs, &mut memories).slot.is_some()

@@ -11,6 +11,7 @@
 //! logits = ln_final(x)·W_unembed                                   [B,Q,V]
 //! ```
 
+mod second;
 mod slopes;
 
 pub use slopes::Slopes;
@@ -27,6 +28,7 @@ use crate::mechanism::{Grid, Memories, Projected, Vectors};
 use burn::module::{Module, Param};
 use burn::tensor::module::{embedding, layer_norm, linear};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use second::Second;
 
 /// A decoder language model.
 #[derive(Module, Debug)]
@@ -146,10 +148,10 @@ pub(super) fn attend_heads(
         None => (turned.q, turned.k),
     };
     let (k, v) = match past.keys {
-        Some(keys) => keys.extend(layer, k, turned.v), // [B,G,K,D]
+        Some(keys) => keys.extend(layer, k, turned.v, turned.in_keys), // [B,G,K,D]
         None => (k, turned.v),
     };
-    let vectors = Vectors { q, k, v, scale };
+    let vectors = Vectors { q, k, v, scale, corrected: past.corrected };
     let attended = attention::attend(run, at, vectors, turned.out.as_ref(), &inputs, past.memories);
     run.offer(layer, Site::Z, attended.z)
 }
@@ -288,6 +290,8 @@ impl Text {
             }
         };
         let mut own = Memories::default();
+        // Tokens that follow others are a decode's, which corrects the cache itself.
+        let mut second = Second::new(run, &x).filter(|_| first == 0);
         for (layer, block) in self.blocks.iter().enumerate().skip(from) {
             let grid = Grid {
                 layer,
@@ -300,9 +304,10 @@ impl Text {
                 device: device.clone(),
                 inputs: Vec::new(),
             };
+            let corrected = second.as_mut().and_then(|second| second.layer(self, block, &grid, rotation.as_ref()));
             let past = match cache.as_deref_mut() {
-                Some(cache) => Past { memories: &mut cache.memories, keys: Some(&mut cache.layers) },
-                None => Past { memories: &mut own, keys: None },
+                Some(cache) => Past { memories: &mut cache.memories, keys: Some(&mut cache.layers), corrected },
+                None => Past { memories: &mut own, keys: None, corrected },
             };
             x = self.block(block, x, &grid, rotation.as_ref(), run, past);
         }

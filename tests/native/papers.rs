@@ -1,6 +1,7 @@
 //! Layer `papers`: the checks (a), (b), … of each paper's specification that are more than a law, one file per kind.
 
 mod caches;
+mod correction;
 mod duo;
 mod hyper;
 mod latents;

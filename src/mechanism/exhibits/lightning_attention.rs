@@ -180,6 +180,7 @@ fn time_row(scene: &Scene<'_>, row: usize) -> Result<Vec<Vec<f32>>> {
                 k: noise("time.k", scene.kv_heads),
                 v: noise("time.v", scene.kv_heads),
                 scale: scene.model.config().scale(),
+                corrected: None,
             };
             let start = Instant::now();
             // Reading the result back waits for it.

@@ -158,7 +158,7 @@ impl Scene<'_> {
             Ok(Tensor::from_data(TensorData::new(array.data.clone(), array.shape.clone()), &Device::flex()))
         };
         let (q, k) = (one(&[Site::RotQ, Site::Q])?, one(&[Site::RotK, Site::K])?);
-        Ok(Vectors { q, k, v: one(&[Site::V])?, scale: self.model.config().scale() })
+        Ok(Vectors { q, k, v: one(&[Site::V])?, scale: self.model.config().scale(), corrected: None })
     }
 
     /// What softmax attention would make of the same queries, keys and values in this layer.
@@ -185,7 +185,7 @@ impl Scene<'_> {
         let scored = attention::score(stack, &at, &vectors, vectors.scores(), &inputs, &mut memories);
         let kept = host(scored.scores.clone()).into_iter().map(|score| score != MASKED).collect();
         let weighted = attention::weigh(stack, &at, scored, vectors.clone(), &inputs, &mut memories);
-        let z = host(attention::sum(&weighted, vectors.values(), None));
+        let z = host(attention::sum(&weighted, &vectors, None));
         Ok(Stepped { pattern: host(weighted.pattern), kept, z })
     }
 

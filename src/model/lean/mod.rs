@@ -14,7 +14,7 @@ use super::decode::KeyValues;
 use super::run::Run;
 use super::weights::Weights;
 use crate::Result;
-use crate::mechanism::Stack;
+use crate::mechanism::{Corrects, Stack};
 use attnscope_loops::attention::{self, Attending, Heads, Plain};
 pub(crate) use attnscope_loops::linear::dot;
 use attnscope_loops::linear::{Matrix, add_product};
@@ -180,8 +180,8 @@ impl Lean {
         })
     }
 
-    /// Logits `[V]` behind the last of `tokens`, which follow those in `kept`, computed under the same stack and seed. They
-    /// fit the context and lie below V.
+    /// Logits `[V]` behind the last of `tokens`, a whole sequence whose beginning is in `kept`, computed under the same stack
+    /// and seed. They fit the context and lie below V.
     ///
     /// # Errors
     /// [`crate::Error::Internal`] when a tensor does not hold what it should.
@@ -193,19 +193,51 @@ impl Lean {
         let (mut space, mut x) = (Space::default(), Vec::new());
         match kept {
             Kept::Plain(kept) => {
-                for chunk in tokens.chunks(CHUNK) {
+                for chunk in tokens[kept.tokens..].chunks(CHUNK) {
                     let first = kept.tokens;
                     x = self.pass(chunk, first, &mut self.plain.attending(kept), &mut space)?;
                     kept.tokens += chunk.len();
                 }
             }
             Kept::Stacked(cache) => {
-                let first = cache.tokens();
-                let mut attend = Stacked::new(&self.config, run, cache, tokens.len());
-                x = self.pass(tokens, first, &mut attend, &mut space)?;
+                let corrects = run.stack.corrects();
+                while cache.tokens() < tokens.len() {
+                    let first = cache.tokens();
+                    let end = corrects.map_or(tokens.len(), |corrects| corrects.next(first).min(tokens.len()));
+                    let mut attend = Stacked::new(&self.config, run, cache, end - first);
+                    x = self.pass(&tokens[first..end], first, &mut attend, &mut space)?;
+                    if let Some(corrects) = corrects {
+                        self.correct(cache, corrects, run, &tokens[..end], &mut space)?;
+                    }
+                }
             }
         }
         Ok(self.logits(&x[x.len() - self.config.width..]))
+    }
+
+    /// Where a correction is due behind `tokens`, the whole text so far, computes those since the last one once more without
+    /// the selector, and keeps that.
+    fn correct(
+        &self,
+        cache: &mut KeyValues,
+        corrects: Corrects,
+        run: &Run<'_>,
+        tokens: &[u32],
+        space: &mut Space,
+    ) -> Result<()> {
+        if !corrects.is_due(tokens.len()) {
+            return Ok(());
+        }
+        let first = corrects.before(tokens.len() - 1);
+        let stack = run.stack.without_selector();
+        let run = Run::new(&stack, run.seed);
+        cache.rewind(first);
+        // What mechanisms remember of one stream is nothing to the other.
+        std::mem::swap(&mut cache.memories, &mut cache.corrections);
+        let mut attend = Stacked::new(&self.config, &run, cache, tokens.len() - first);
+        let result = self.pass(&tokens[first..], first, &mut attend, space);
+        std::mem::swap(&mut cache.memories, &mut cache.corrections);
+        result.map(|_| ())
     }
 
     /// The residual stream `[tokens,M]` behind the last layer, of tokens from `first` on.

@@ -61,11 +61,14 @@ impl Attend for Stacked<'_, '_> {
             device: self.device.clone(),
             inputs: Vec::new(),
         };
-        let past = Past { memories: &mut self.cache.memories, keys: Some(&mut self.cache.layers) };
+        let past = Past { memories: &mut self.cache.memories, keys: Some(&mut self.cache.layers), corrected: None };
         let mixed = attend_heads(self.config, projected, &grid, self.rotation.as_ref(), self.run, past);
         let needs =
             || Needs::new(self.run.stack, &grid, &self.run.inputs(layer, self.config), self.config.context, width);
-        self.cache.layers.drop_unneeded(layer, heads, needs);
+        // A correction asks the queries since the last one again.
+        let last = self.first + queries - 1;
+        let from = self.run.stack.corrects().map_or(last, |corrects| corrects.again(last));
+        self.cache.layers.drop_unneeded(layer, heads, from, needs);
         let mixed = host(join_heads(mixed).into_data()).data; // [1,Q,H·D]
         if mixed.len() != z.len() {
             return Err(Error::Internal(format!("attention gave {} values instead of {}", mixed.len(), z.len())));

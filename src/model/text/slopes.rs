@@ -122,6 +122,7 @@ impl Text {
             k: turn(split_heads(block.k.apply(normal.clone()), self.config.kv_heads)),
             v: split_heads(block.v.apply(normal), self.config.kv_heads),
             scale: self.config.scale(),
+            corrected: None,
         };
         let scores = vectors.scores();
         let [.., queries, keys] = scores.dims();

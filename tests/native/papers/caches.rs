@@ -53,6 +53,9 @@ fn what_is_held_is_what_is_priced() {
         "echo_att(protect_first:0,protect_last:0)",
         "halo_attention(block:4,halo:2),echo_att(protect_first:0,protect_last:0)",
         "streaming_window(sinks:2,window:5),tidal_decode(budget:3)",
+        "streaming_window(sinks:2,window:5),tidal_decode(budget:3,correction:4,prompt:9)",
+        "trans_mla",
+        "trans_mla(mode:compressed,rank:0.6)",
         "alibi",
     ] {
         let stack = measured(&mut engine, text);

@@ -22,7 +22,7 @@ fn whole() -> Chip {
 }
 
 /// Second moments of seeded noise that is stronger in some directions than in others, as if measured.
-fn probed(config: &Config) -> Probed {
+fn probed(config: &Config, weights: &Weights) -> Probed {
     let entries = 2 * config.kv_heads * config.head_width;
     let moments = |layer: usize| {
         let x = normal(entries * 3 * entries, 1.0, "moments", layer, 9);
@@ -41,13 +41,25 @@ fn probed(config: &Config) -> Probed {
         width: config.head_width,
         rotates: config.positions != Positions::Learned,
         moments: (0..config.layers).map(moments).collect(),
+        value_rows: (0..config.layers).map(|layer| value_rows(config, weights, layer)).collect(),
         ..Probed::default()
     }
 }
 
-fn measured(config: &Config, chip: &Chip) -> Stack {
+/// Products of the rows of one layer's value projection with each other, head by head.
+fn value_rows(config: &Config, weights: &Weights, layer: usize) -> Array {
+    let (groups, width) = (config.kv_heads, config.head_width);
+    let w = &weights.get(&format!("blocks.{layer}.attn.w_v")).unwrap().data; // [M,G·D]
+    let product = |index: usize| -> f32 {
+        let (head, a, b) = (index / width / width, index / width % width, index % width);
+        w.chunks(groups * width).map(|row| row[head * width + a] * row[head * width + b]).sum()
+    };
+    Array::new([groups, width, width], (0..groups * width * width).map(product).collect::<Vec<_>>()).unwrap()
+}
+
+fn measured(config: &Config, weights: &Weights, chip: &Chip) -> Stack {
     let mut stack = Stack::new("a", std::slice::from_ref(chip)).unwrap();
-    stack.measure(&probed(config));
+    stack.measure(&probed(config, weights));
     stack
 }
 
@@ -58,7 +70,7 @@ fn off(config: &Config, weights: &Weights, chip: &Chip) -> (f32, f32) {
     let run =
         |stack: &Stack| model.run(&[&tokens], stack, 3, &mut ActivationCache::new(Selection::default())).unwrap().data;
     let plain = run(&Stack::new("a", &[]).unwrap());
-    let stack = measured(config, chip);
+    let stack = measured(config, weights, chip);
     let came = run(&stack);
     let size = plain.iter().fold(1.0f32, |most, logit| most.max(logit.abs()));
     let mut decoder = model.decoder(&stack, 3);
@@ -79,6 +91,35 @@ fn the_exact_form_is_exact() {
         for absorbed in [true, false] {
             let (whole, steps) = off(&config, &weights, &chip().with("absorbed", absorbed));
             assert!(whole < 2e-6 && steps < 2e-6, "{name}, absorbed {absorbed}: {whole} {steps}");
+        }
+    }
+}
+
+/// Check 1: orthogonal factors of the values have the same product, absorbed or not, and the latent is another one: its
+/// entries are as strong as the factors that bring them back.
+#[test]
+fn the_orthogonal_start_is_exact() {
+    for (name, config) in small_configs() {
+        let weights = lively(&config, 6);
+        for absorbed in [true, false] {
+            let chip = chip().with("absorbed", absorbed).with("values", "orthogonal");
+            let (whole, steps) = off(&config, &weights, &chip);
+            assert!(whole < 1e-4 && steps < 1e-4, "{name}, absorbed {absorbed}: {whole} {steps}");
+        }
+        let latent = config.kv_heads * config.head_width;
+        let stack = measured(&config, &weights, &chip().with("values", "orthogonal"));
+        let inputs =
+            attnscope::model::attention::default_inputs(&stack, 0, config.heads, config.kv_heads, config.head_width, 3);
+        let w = &weights.get("blocks.0.attn.w_v").unwrap().data;
+        // ‖row of √S·Bᵀ‖ = ‖column of A·√S‖, over the query heads of a group.
+        for row in 0..latent {
+            let to = &inputs[1].data[row * latent..(row + 1) * latent];
+            let back = &inputs[1].data[(latent + row) * latent..(latent + row + 1) * latent];
+            let made: f32 =
+                w.chunks(latent).map(|w| w.iter().zip(to).map(|(w, x)| w * x).sum::<f32>().powi(2)).sum::<f32>().sqrt();
+            let shared = (config.heads / config.kv_heads) as f32;
+            let read = (shared * back.iter().map(|x| x * x).sum::<f32>()).sqrt();
+            assert!((made / read - 1.0).abs() < 1e-2, "{name}: latent entry {row}: {made} and {read}");
         }
     }
 }

@@ -48,6 +48,8 @@ const VARIANTS: &[&str] = &[
     "routing_attention(clustering:random)",
     "routing_attention(clustering:blocks)",
     "routing_attention(routing:0)",
+    "minference(judge:error)",
+    "tidal_decode(correction:16)",
 ];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,8 +167,11 @@ fn signs(measured: &Measured) {
     let (auto, a_shape) = (of("minference"), of("minference(pattern:a_shape)"));
     assert!(found("minference(pattern:a_shape)") < 0.1 && (0.5..0.9).contains(&mean(&auto.found)));
     assert!(mean(&auto.kl) < 0.5 * mean(&a_shape.kl));
+    // The error of outputs on ordinary texts says less about needles than the weight does.
+    assert!(found("minference(judge:error)") < mean(&auto.found));
     // Paper 62, check (d): two lists find nearly all, one list or first and recent keys do not.
     assert!(found("tidal_decode") > 0.95 * found("softmax") && found("tidal_decode(lists:every_layer)") > 0.95);
+    assert!(found("tidal_decode(correction:16)") >= found("tidal_decode"));
     assert!(found("tidal_decode(reselect:false)") < 0.4 && found("tidal_decode(lists:window)") < 0.1);
     // Paper 51, check (f), the other way round without training: recent blocks alone find more than any clusters.
     for clusters in ["", "(clustering:random)", "(clustering:blocks)"] {

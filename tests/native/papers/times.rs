@@ -54,7 +54,8 @@ fn micros(chip: &Chip, tokens: usize) -> f64 {
     };
     let (q, k, v) = (noise("q"), noise("k"), noise("v"));
     let run = |_| {
-        let given = Vectors { q: q.clone(), k: k.clone(), v: v.clone(), scale: 1.0 / (WIDTH as f32).sqrt() };
+        let given =
+            Vectors { q: q.clone(), k: k.clone(), v: v.clone(), scale: 1.0 / (WIDTH as f32).sqrt(), corrected: None };
         let start = Instant::now();
         let z = mix(&placed.values, &at, given, &mut Memory::default()).z.into_data();
         assert_eq!(z.shape().iter().product::<usize>(), tokens * WIDTH);
