@@ -6,8 +6,12 @@
 //! choose any key that masks leave.
 
 use super::attention::{both, open};
+#[cfg(feature = "gpu")]
+use super::{attention::default_inputs, config::Config};
 use crate::hook::Array;
 use crate::mechanism::{Grid, Stack, Twin};
+#[cfg(feature = "gpu")]
+use burn::tensor::Device;
 
 /// Queries that are asked at once: their masks over the whole context stay small.
 const CHUNK: usize = 64;
@@ -89,6 +93,24 @@ impl Ring {
 
 #[cfg(feature = "gpu")]
 impl Needs {
+    /// The needs of one layer of a model over a context of `context` tokens; `seed` fills inputs nobody learned.
+    pub fn of_layer(config: &Config, stack: &Stack, seed: u64, layer: usize, context: usize) -> Self {
+        let Config { layers, heads, kv_heads, head_width: width, .. } = *config;
+        let at = Grid {
+            layer,
+            layers,
+            heads,
+            kv_heads,
+            queries: 1,
+            keys: context,
+            first_query: 0,
+            device: Device::flex(),
+            inputs: Vec::new(),
+        };
+        let inputs = default_inputs(stack, layer, heads, kv_heads, width, seed);
+        Self::new(stack, &at, &inputs, context, width)
+    }
+
     /// The rows of each of `kv_heads` over the context that was asked about; `None` where every token has a row of its own.
     pub fn rings(&self, kv_heads: usize) -> Option<Vec<Ring>> {
         let last = self.last.as_ref()?;

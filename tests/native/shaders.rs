@@ -116,9 +116,7 @@ fn decoding() -> Vec<Plan> {
     for (config, stack) in configs().iter().flat_map(|config| kept().map(|stack| (config, stack))) {
         for format in [Format::F32, Format::F16, Format::I8] {
             for (lanes, keep) in [(Lanes::Shared, false), (Lanes::Alone, false), (Lanes::Alone, true)] {
-                if keep && stack.mixer.is_some() {
-                    continue; // It leaves nothing to make maps of.
-                }
+                let keep = keep && stack.mixer.is_none();
                 let caches = Cache::of_layers(config, &stack, 0, 32, keep);
                 let form = Form { config, format, stack: &stack, room: 32, way: Way { lanes, keep }, caches: &caches };
                 plans.push(decode::plan::step(form).expect("a small model fits"));

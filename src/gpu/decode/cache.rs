@@ -14,10 +14,8 @@
 
 use super::super::plan::constant;
 use crate::Result;
-use crate::mechanism::{Grid, Stack, Twin};
-use crate::model::attention::default_inputs;
+use crate::mechanism::{Stack, Twin};
 use crate::model::{Config, Needs, Ring};
-use burn::tensor::Device;
 
 /// What one layer keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,28 +34,16 @@ impl Cache {
     /// What every layer keeps of `room` tokens under `stack`, whose inputs `seed` fills; everything where maps are made of
     /// it (`keep`).
     pub fn of_layers(config: &Config, stack: &Stack, seed: u64, room: usize, keep: bool) -> Vec<Self> {
-        let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width);
         let of_layer = |layer| {
             if let Some(Twin::Mix(.., state)) = stack.mixer.as_ref().map(|mixer| mixer.mechanism.plug.twin) {
-                let numbers = stack.mixer.as_ref().and_then(|mixer| state(&mixer.values, width));
+                let numbers = stack.mixer.as_ref().and_then(|mixer| state(&mixer.values, config.head_width));
                 return Self(numbers.map_or(Kind::Whole, Kind::State));
             }
             if keep || stack.mask_mods.is_empty() {
                 return Self(Kind::Whole);
             }
-            let grid = Grid {
-                layer,
-                layers: config.layers,
-                heads,
-                kv_heads,
-                queries: 1,
-                keys: room,
-                first_query: 0,
-                device: Device::flex(),
-                inputs: Vec::new(),
-            };
-            let inputs = default_inputs(stack, layer, heads, kv_heads, width, seed);
-            Self(Needs::new(stack, &grid, &inputs, room, width).rings(kv_heads).map_or(Kind::Whole, Kind::Rings))
+            let rings = Needs::of_layer(config, stack, seed, layer, room).rings(config.kv_heads);
+            Self(rings.map_or(Kind::Whole, Kind::Rings))
         };
         (0..config.layers).map(of_layer).collect()
     }
