@@ -8,16 +8,17 @@ fn pair_at(head: u32, row: u32, key: u32) -> Pair {
     return Pair(shape.layer, shape.layers, head, shape.heads, shape.kv_heads, first_position() + row, key);
 }
 
-// The log-weight of a kept pair, MASKED for one that is removed. Masks are asked about later keys, too, where their answer
-// does not count: sixteen of these stand in one loop, and with branches in them a software driver took gigabytes to compile.
+// The log-weight of a kept pair, MASKED for one that is removed. One branch stands around what masks say, and none beside:
+// sixteen of these stand in one loop, and with more or with no branches a software driver takes gigabytes to compile some.
 fn kept(head: u32, row: u32, key: u32, keys: u32, q_row: u32) -> f32 {
     let pair = pair_at(head, row, key);
     var reach = 0u;
     #slot reach
-    var keep = true;
-    #slot keep
-    let seen = (row < shape.queries) & (pair.key < max(min(keys, pair.query + 1u), reach));
-    keep = seen & (keep | (pair.key < reach));
+    var keep = (row < shape.queries) & (pair.key < max(min(keys, pair.query + 1u), reach));
+    if (keep) {
+        #slot keep
+        keep = keep | (pair.key < reach);
+    }
     var log_weight = MASKED;
     if (keep) {
         log_weight = chosen_weight(q_row * keys + pair.key);
