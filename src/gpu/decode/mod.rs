@@ -10,6 +10,7 @@
 
 pub mod cache;
 pub mod plan;
+mod rows;
 
 use super::apply::{inputs, parameters};
 use super::device::Device;
