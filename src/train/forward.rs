@@ -32,7 +32,7 @@ pub enum Pass {
     /// With attention as it is, quickly.
     Quick(Box<Shape>),
     /// Under mechanisms, as [`Text::forward`] goes; inputs that nobody learned are those of seed 0.
-    Under(Stack),
+    Under(Box<Stack>),
 }
 
 impl Pass {
@@ -48,7 +48,7 @@ impl Pass {
     pub fn new(config: &Config, stack: &Stack, queries: usize, device: &Device) -> Self {
         match is_plain(stack) {
             true => Self::Quick(Box::new(Shape::new(config, queries, device))),
-            false => Self::Under(stack.clone()),
+            false => Self::Under(Box::new(stack.clone())),
         }
     }
 

@@ -48,6 +48,7 @@ const MECHANISM_MACHINERY: &[(&str, &str)] = &[
     ("stack", "mechanisms of one pane, in order"),
     ("stage", "kernels that a mechanism runs, as data"),
     ("trans_mla_maps", "the maps of a compressed TransMLA layer"),
+    ("trans_mla_values", "the orthogonal factors of an exact one"),
 ];
 
 /// Headings of a mechanism's page, in order, after the title.
