@@ -132,7 +132,7 @@ fn a_wrong_kernel_is_never_used() {
         ("row_sums", "a.y + b.y + apart", "a.y + apart"),
         ("sum_tiles", "x[at + 1u] = sums.y;", "x[at + 1u] = 2.0 * sums.y;"),
         ("sample", "u32(max(winner.y, 0.0))", "u32(max(winner.y + 1.0, 0.0))"),
-        ("store_cached", "let slot = first_position() + row;", "let slot = first_position();"),
+        ("store_cached", "let token = first_position() + row;", "let token = first_position();"),
         ("not a program", "fn main(", "fn main_is_gone("),
     ];
     let files = files();
