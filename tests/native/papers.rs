@@ -3,6 +3,7 @@
 mod caches;
 mod correction;
 mod duo;
+mod emergence;
 mod hyper;
 mod latents;
 mod masks;
