@@ -88,7 +88,8 @@ test("options, examples, sentence and factors are set in the study, kept by the 
   expect(playground.hash()).toContain("options=2");
   expect(playground.hash()).toContain("shots=1");
   await page.locator("[data-test=study][data-word=recall]").click();
-  await page.getByTestId("study-template").selectOption("1");
+  // By its label: the sentence named 2 is the one at 1, which the link says.
+  await page.getByTestId("study-template").selectOption({ label: "2" });
   await page.getByTestId("study-lambda_m").selectOption("0.75");
   await page.reload();
   await playground.settled();
