@@ -3,6 +3,7 @@
 use super::corpus;
 use super::curriculum::Curriculum;
 use super::optimizer::Rule;
+use super::recall;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub struct TrainArgs {
     /// Tasks of the curriculum circuits and how often each is drawn; with --resume they may differ from before.
     #[arg(long, default_value = super::circuits::rows::SHARES)]
     pub tasks: String,
+    /// Pairs in a text of the curriculum recall.
+    #[arg(long, default_value_t = recall::MOST)]
+    pub pairs: usize,
     /// Mechanisms to learn under, as they stand in a link, for example alibi,streaming_window(window:64); the model is then
     /// to be run under them, too.
     #[arg(long, default_value = "")]
@@ -82,19 +86,24 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// Refuses to write another kind of model over the shipped one.
+    /// Refuses to write another kind of model over the shipped one, and pairs that there are no keys for.
     ///
     /// # Errors
     /// [`Error::Param`].
     pub fn check(&self) -> Result<()> {
-        let other = self.curriculum == Curriculum::Backcopy || !self.stack.is_empty();
-        if other && self.out == Path::new(OUT) {
-            return Err(Error::Param {
-                who: "train".into(),
-                key: "--out".into(),
-                expected: "name a folder of its own for a model that is not stories-3m".into(),
-                came: OUT.into(),
-            });
+        let refuse = |key: &str, expected: &str, came: String| {
+            Err(Error::Param { who: "train".into(), key: key.into(), expected: expected.into(), came })
+        };
+        let shipped = matches!(self.curriculum, Curriculum::Stories | Curriculum::Circuits);
+        if (!shipped || !self.stack.is_empty()) && self.out == Path::new(OUT) {
+            return refuse("--out", "name a folder of its own for a model that is not stories-3m", OUT.into());
+        }
+        if !(1..=recall::MOST).contains(&self.pairs) {
+            return refuse(
+                "--pairs",
+                &format!("be 1 to {}, as many as there are keys", recall::MOST),
+                self.pairs.to_string(),
+            );
         }
         Ok(())
     }

@@ -6,10 +6,10 @@
 //! 52's specification asks for it.
 
 use super::circuits::Draw;
-use super::curriculum::loaded;
+use super::curriculum::{loaded, single};
 use super::stream::Row;
 use super::vocabulary::{self, Trained};
-use crate::{Error, Result};
+use crate::Result;
 
 /// The letters, the triggers first; each is one byte and so one token.
 pub const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
@@ -35,15 +35,12 @@ impl Backcopy {
     /// Texts drawn under `seed`, in tokens of a tokenizer that gives every letter one.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when a letter is not one token.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) when a letter is not one token.
     pub fn new(tokenizer: &Trained, seed: u64) -> Result<Self> {
         let beginning = vocabulary::beginning(tokenizer)?;
         let tokenizer = loaded(tokenizer)?;
-        let token = |letter: char| match tokenizer.encode(&letter.to_string(), false)?[..] {
-            [token] => Ok(token),
-            _ => Err(Error::Tokenizer { problem: format!("{letter} is not one token") }),
-        };
-        let letters: Vec<u32> = LETTERS.chars().map(token).collect::<Result<_>>()?;
+        let letters: Vec<u32> =
+            LETTERS.chars().map(|letter| single(&tokenizer, &letter.to_string())).collect::<Result<_>>()?;
         let mut draw = Draw::new(TABLE);
         let all: Vec<u32> = (0..letters.len() as u32).collect();
         let successors = |_| draw.distinct(&all, OFTEN.len()).into_iter().map(|letter| letter as usize).collect();

@@ -125,6 +125,16 @@ pub fn words(curriculum: Curriculum) -> Words {
             limits: "It knows nothing but its 32 letters.",
             prompts: &["DEA", "KfB"],
         },
+        Curriculum::Recall => Words {
+            does: "gives the value that a key had in a pair far before; made to see what mechanisms reach.",
+            limits: "It knows nothing but its keys and values, and was asked at the end of rows of 64 tokens alone.",
+            prompts: &["AbCa..Fd................A"],
+        },
+        Curriculum::Bytes => Words {
+            does: "writes story-like letters byte by byte; made to compare mechanisms at a small price.",
+            limits: "It has seen 64 bytes at a time and spells badly.",
+            prompts: &["Once upon a time there was a"],
+        },
     }
 }
 

@@ -4,11 +4,12 @@ use super::backcopy::{Backcopy, LETTERS};
 use super::circuits::rows::{Rows, Shares};
 use super::circuits::{self, Circuits};
 use super::corpus::{self, Section, Share};
+use super::recall::{self, Recall};
 use super::stream::{Documents, Reader, Row};
 use super::vocabulary::{self, Trained};
-use crate::Result;
 use crate::model::Config;
 use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
 use std::path::Path;
 
 /// What a run learns from.
@@ -20,11 +21,18 @@ pub enum Curriculum {
     Circuits,
     /// Bigrams and copies of 32 letters, without a corpus: a model of minutes on one core.
     Backcopy,
+    /// Pairs of keys and values, and questions far behind them, without a corpus: a model of minutes on one core.
+    Recall,
+    /// Stories byte by byte in rows of 64: a model of minutes on one core.
+    Bytes,
 }
 
 /// Times each word of the tasks is shown to the tokenizer's trainer: more than the rarest merge of a story vocabulary occurs,
 /// so that each becomes one token.
 const WORD_REPEATS: usize = 20_000;
+
+/// Every byte, and what begins a text: the smallest vocabulary.
+const BYTES: usize = 257;
 
 impl Curriculum {
     /// Entries of the vocabulary. The tasks have few words, and a small vocabulary is quick to learn and to train.
@@ -32,8 +40,8 @@ impl Curriculum {
         match self {
             Curriculum::Stories => 4096,
             Curriculum::Circuits => 2048,
-            // Every byte, and what begins a text.
-            Curriculum::Backcopy => 257,
+            Curriculum::Backcopy | Curriculum::Bytes => BYTES,
+            Curriculum::Recall => BYTES + recall::words().len(),
         }
     }
 
@@ -45,7 +53,9 @@ impl Curriculum {
         let sizes = match self {
             Curriculum::Stories => Config::llama(self.vocabulary(), 192, 6, 6, 3, 512),
             Curriculum::Circuits => Config { context: 256, ..Config::llama(self.vocabulary(), 192, 4, 6, 6, 384) },
-            Curriculum::Backcopy => Config { context: 64, ..Config::llama(self.vocabulary(), 64, 2, 4, 4, 256) },
+            Curriculum::Backcopy | Curriculum::Recall | Curriculum::Bytes => {
+                Config { context: 64, ..Config::llama(self.vocabulary(), 64, 2, 4, 4, 256) }
+            }
         };
         Config { bos: Some(bos), eos: Some(bos), ..sizes }
     }
@@ -55,10 +65,13 @@ impl Curriculum {
     /// # Errors
     /// Those of [`corpus::parse_mix`].
     pub fn mix(self, text: &str) -> Result<Vec<Share>> {
-        if self == Curriculum::Backcopy { Ok(Vec::new()) } else { corpus::parse_mix(text) }
+        match self {
+            Curriculum::Backcopy | Curriculum::Recall => Ok(Vec::new()),
+            _ => corpus::parse_mix(text),
+        }
     }
 
-    /// Held-out text of these files; the task without a corpus is held out by another seed and has none.
+    /// Held-out text of these files; a task without a corpus is held out by another seed and has none.
     ///
     /// # Errors
     /// Those of [`corpus::read_held_out`].
@@ -83,6 +96,11 @@ impl Curriculum {
                 let section = Section { file: "letters".into(), documents: vec![LETTERS.into()], repeats: 1 };
                 vocabulary::train(&[section], self.vocabulary())
             }
+            Curriculum::Recall => {
+                let section = Section { file: "pairs".into(), documents: recall::words(), repeats: 1 };
+                vocabulary::train(&[section], self.vocabulary())
+            }
+            Curriculum::Bytes => vocabulary::train(&[], self.vocabulary()),
         }
     }
 }
@@ -95,22 +113,24 @@ pub enum Source {
     Circuits(Box<Rows>),
     /// Texts of letters.
     Backcopy(Box<Backcopy>),
+    /// Pairs and questions.
+    Recall(Box<Recall>),
 }
 
 impl Source {
-    /// The source of a curriculum from encoded documents.
+    /// The source of a curriculum from encoded documents: of its `tasks`, or of so many `pairs` to recall.
     ///
     /// # Errors
     /// Those of [`Circuits::new`] and [`Shares::parse`].
     pub fn new(
         curriculum: Curriculum,
-        tasks: &str,
+        (tasks, pairs): (&str, usize),
         documents: Documents,
         tokenizer: &Trained,
         seed: u64,
     ) -> Result<Self> {
         match curriculum {
-            Curriculum::Stories => Ok(Self::Stories(documents)),
+            Curriculum::Stories | Curriculum::Bytes => Ok(Self::Stories(documents)),
             Curriculum::Circuits => {
                 let circuits = Circuits::new(&loaded(tokenizer)?)?;
                 let beginning = vocabulary::beginning(tokenizer)?;
@@ -118,6 +138,7 @@ impl Source {
                 Ok(Self::Circuits(Box::new(rows)))
             }
             Curriculum::Backcopy => Ok(Self::Backcopy(Box::new(Backcopy::new(tokenizer, seed)?))),
+            Curriculum::Recall => Ok(Self::Recall(Box::new(Recall::new(tokenizer, pairs, seed)?))),
         }
     }
 
@@ -125,7 +146,7 @@ impl Source {
     pub fn epoch_tokens(&self) -> usize {
         match self {
             Source::Stories(documents) => documents.epoch_tokens(),
-            Source::Circuits(_) | Source::Backcopy(_) => 0,
+            Source::Circuits(_) | Source::Backcopy(_) | Source::Recall(_) => 0,
         }
     }
 
@@ -135,6 +156,7 @@ impl Source {
             Source::Stories(documents) => Feed::Stories(Box::new(Reader::new(documents, width, seed, consumed))),
             Source::Circuits(rows) => Feed::Drawn(Box::new(|index, width| rows.row(index, width)), consumed, width),
             Source::Backcopy(texts) => Feed::Drawn(Box::new(|index, width| texts.row(index, width)), consumed, width),
+            Source::Recall(texts) => Feed::Drawn(Box::new(|index, width| texts.row(index, width)), consumed, width),
         }
     }
 }
@@ -172,6 +194,17 @@ impl Feed<'_> {
 fn cut(row: &[u16], halves: bool) -> Vec<Vec<u16>> {
     let middle = (row.len() - 1) / 2;
     if halves { vec![row[..=middle].to_vec(), row[middle..].to_vec()] } else { vec![row.to_vec()] }
+}
+
+/// The one token of a word.
+///
+/// # Errors
+/// [`Error::Tokenizer`] when it is several.
+pub fn single(tokenizer: &Tokenizer, word: &str) -> Result<u32> {
+    match tokenizer.encode(word, false)?[..] {
+        [token] => Ok(token),
+        _ => Err(Error::Tokenizer { problem: format!("{word} is not one token") }),
+    }
 }
 
 /// The tokenizer as pages load it.

@@ -111,6 +111,8 @@ fn training(run: &Run, args: &TrainArgs) -> Training {
                 Curriculum::Stories => format!(" --mix {}", position.mix),
                 Curriculum::Circuits => format!(" --curriculum circuits --tasks {} --mix {}", args.tasks, position.mix),
                 Curriculum::Backcopy => " --curriculum backcopy".into(),
+                Curriculum::Recall => format!(" --curriculum recall --pairs {}", args.pairs),
+                Curriculum::Bytes => format!(" --curriculum bytes --mix {}", position.mix),
             },
             if position.stack.is_empty() { String::new() } else { format!(" --stack '{}'", position.stack) },
             args.tokens,

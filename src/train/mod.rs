@@ -10,7 +10,7 @@
 //! | `corpus`, `vocabulary`, [`stream`] | text files; the tokenizer; rows of tokens in a seeded order |
 //! | [`forward`], [`loss`], [`workers`] | a pass quick to differentiate; cross-entropy and its gradient; several threads |
 //! | `under` | the stack of mechanisms that a model learns under |
-//! | [`circuits`], `backcopy`, `curriculum` | tasks with exact ground truth; what a run learns from |
+//! | [`circuits`], `backcopy`, `recall`, `curriculum` | tasks with exact ground truth; what a run learns from |
 //! | [`exam`], [`helmet`], [`synonyms`] | what evaluations ask: choices, long passages, facts in several words |
 //! | [`optimizer`], [`schedule`] | what turns gradients into new weights, and how fast |
 //! | [`checkpoint`], `held_out`, `run` | resuming; what held-out text costs; the loop |
@@ -50,6 +50,8 @@ mod export;
 #[cfg(feature = "native")]
 pub mod held_out;
 pub mod helmet;
+#[cfg(feature = "native")]
+pub mod recall;
 #[cfg(feature = "native")]
 pub mod run;
 pub mod synonyms;

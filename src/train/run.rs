@@ -99,7 +99,7 @@ impl Run {
         }
         let threads = if args.device == On::Flex { args.threads } else { 1 };
         let workers = Workers { threads, piece_tokens: args.piece_tokens };
-        let source = Source::new(args.curriculum, &args.tasks, documents, &tokenizer, args.seed)?;
+        let source = Source::new(args.curriculum, (&args.tasks, args.pairs), documents, &tokenizer, args.seed)?;
         let curriculum = args.curriculum;
         Ok(Self { position, model, stack, tokenizer, held_out, workers, curriculum, optimizer, source })
     }
@@ -179,7 +179,7 @@ impl Run {
     /// From [`score::all`].
     pub fn scores(&self, items: usize) -> Result<Option<Vec<Scores>>> {
         match self.curriculum {
-            Curriculum::Stories | Curriculum::Backcopy => Ok(None),
+            Curriculum::Stories | Curriculum::Backcopy | Curriculum::Recall | Curriculum::Bytes => Ok(None),
             Curriculum::Circuits => {
                 let circuits = super::circuits::Circuits::new(&curriculum::loaded(&self.tokenizer)?)?;
                 let model = CpuModel::new(&self.model.config, &self.model.to_weights())?;

@@ -18,4 +18,5 @@ mod shipped;
 mod stages;
 mod synthetic;
 mod times;
+mod training;
 mod valid;

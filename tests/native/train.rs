@@ -9,6 +9,7 @@ use attnscope::train::args::{On, TrainArgs};
 use attnscope::train::corpus::{self, Section};
 use attnscope::train::curriculum::Curriculum;
 use attnscope::train::optimizer::Rule;
+use attnscope::train::recall::{KEYS, MOST, Recall, VALUES};
 use attnscope::train::stream::{Documents, Reader, Row};
 use attnscope::train::workers::Workers;
 use attnscope::train::{forward, loss, run, vocabulary};
@@ -186,6 +187,7 @@ fn args(folder: &Path, work: &str, tokens: usize) -> TrainArgs {
     TrainArgs {
         curriculum: Curriculum::Stories,
         tasks: String::new(),
+        pairs: 8,
         stack: String::new(),
         corpus: folder.into(),
         mix: "fables-and-rhymes=2".into(),
@@ -275,6 +277,45 @@ fn a_device_that_is_not_in_this_build_is_refused_with_the_remedy() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Pairs told once, asked for far behind, answered by themselves; nothing else is learned from.
+#[test]
+fn what_is_to_be_recalled_stands_far_before_its_question_and_nowhere_else() {
+    let tokenizer = Curriculum::Recall.tokenizer(&[]).unwrap();
+    let texts = Recall::new(&tokenizer, MOST, 3).unwrap();
+    let key = |token: u32| tokenizer.id_to_token(token).unwrap().chars().next().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, width) in (0..40).map(|index| (index, [64, 128, 33][index % 3])) {
+        let (text, row) = (texts.text(index, width), texts.row(index, width));
+        assert_eq!(row.tokens, text.tokens.iter().map(|token| *token as u16).collect::<Vec<_>>());
+        assert_eq!(row.tokens.len(), width + 1);
+        assert_eq!(text.questions.len(), width / 8);
+        let answers: Vec<usize> = text.questions.iter().map(|question| question.at).collect();
+        let counts: Vec<usize> = (0..width).filter(|at| row.weights[*at] != 0.0).collect();
+        assert_eq!(counts, answers);
+        for question in &text.questions {
+            let pair = text.tokens[question.pair];
+            assert!(question.pair >= 1 && question.at - question.pair > width / 4 && question.pair <= width / 2);
+            assert_eq!(text.tokens[question.at + 1], pair);
+            assert_eq!(text.tokens.iter().filter(|token| **token == pair).count(), 2, "told once and answered once");
+            assert_eq!(key(text.tokens[question.at]), key(pair));
+            seen.insert(pair);
+        }
+        // Each key is told once, so that a question has one answer.
+        let mut told: Vec<char> = text.tokens[1..=width / 2].iter().map(|token| key(*token)).collect();
+        told.retain(|key| KEYS.contains(*key));
+        let count = told.len();
+        assert_eq!(count, MOST.min(width / 2));
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told.len(), count);
+    }
+    assert!(seen.len() > KEYS.len() * VALUES.len() / 2, "{} pairs are ever asked for", seen.len());
+    let few = Recall::new(&tokenizer, 5, 3).unwrap().text(0, 64);
+    assert_eq!(few.questions.len(), 5, "no more questions than pairs");
+    assert_eq!(texts.text(7, 64), Recall::new(&tokenizer, MOST, 3).unwrap().text(7, 64));
+    assert_ne!(texts.text(7, 64), Recall::new(&tokenizer, MOST, 4).unwrap().text(7, 64));
+}
+
 /// Every mechanism can be learned under, but for those that measure a finished model or show what is to be predicted: one
 /// step of a model of letters moves its queries.
 #[test]
@@ -308,6 +349,8 @@ fn a_step_under_every_mechanism() {
     }
     assert_eq!(refused, ["attention_calibration", "duo_attention", "echo_att", "minference", "prefix_lm", "trans_mla"]);
     let other = TrainArgs { resume: true, ..under("alibi") };
+    let none = TrainArgs { pairs: 0, ..under("alibi") }.check().unwrap_err().to_string();
+    assert!(none.contains("--pairs") && none.contains("24"), "{none}");
     let of_softmax = TrainArgs { work: folder.join("softmax"), ..other };
     let error = run::Run::open(&of_softmax, &mut Vec::new()).err().unwrap().to_string();
     assert!(error.contains("--stack") && error.contains("alibi") && error.contains("softmax"), "{error}");

@@ -7,12 +7,11 @@
 //! Every model is the one that the command stored beside its numbers trains. What is trained anew in every run of the tests
 //! is the first twentieth of one of them.
 
+use super::training::{self, Where};
 use attnscope::hook::{ActivationCache, Selection, Site};
 use attnscope::model::CpuModel;
-use attnscope::train::TrainArgs;
 use attnscope::train::backcopy::{Backcopy, TRIGGERS};
 use attnscope::train::run::Run;
-use clap::Parser;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,12 +35,6 @@ fn command(operator: &str, seed: u64, steps: usize) -> String {
          --batch-tokens 2048 --halves-until 0 --warmup-tokens 40960 --decay-tokens 40960 --rule adam-w --rate 0.001 \
          --seed {seed} --work target/train/backcopy-{operator}-{seed} --out target/train/backcopy-{operator}-{seed}/model"
     )
-}
-
-#[derive(Parser)]
-struct Typed {
-    #[command(flatten)]
-    args: TrainArgs,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,27 +63,10 @@ struct Stored {
     numbers: BTreeMap<String, Numbers>,
 }
 
-/// A run, trained for its steps unless `whole` is false. What is stored is trained where its command says, and taken up
-/// there when it was interrupted; anything else in a folder of its own.
-fn trained(operator: &str, seed: u64, steps: usize, whole: bool, stays: bool) -> Numbers {
+/// What the model of a command shows.
+fn trained(operator: &str, seed: u64, steps: usize, at: Where) -> Numbers {
     let command = command(operator, seed, steps);
-    let typed = command.replace("cargo attn ", "").replace("'", "");
-    let mut args = Typed::parse_from(typed.split_whitespace()).args;
-    let folder = std::env::temp_dir().join(format!("attnscope-emergence-{operator}-{seed}-{}", std::process::id()));
-    if stays {
-        args.work = Path::new(env!("CARGO_MANIFEST_DIR")).join(&args.work);
-        args.resume = args.work.join("tokenizer.json").is_file();
-    } else {
-        std::fs::remove_dir_all(&folder).ok();
-        args.work.clone_from(&folder);
-    }
-    let mut run = Run::open(&args, &mut Vec::new()).unwrap();
-    if whole {
-        run.train(&args, &mut Vec::new()).unwrap();
-    }
-    let numbers = measure(&run, command);
-    std::fs::remove_dir_all(&folder).ok();
-    numbers
+    measure(&training::run(&command, at, None), command)
 }
 
 fn measure(run: &Run, command: String) -> Numbers {
@@ -150,13 +126,13 @@ fn sinks_emerge_as_stored() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     let mut now: BTreeMap<String, Numbers> = OPERATORS
         .iter()
-        .map(|operator| (format!("{operator}, untrained"), trained(operator, 1, STEPS, false, false)))
+        .map(|operator| (format!("{operator}, untrained"), trained(operator, 1, STEPS, Where::Untrained)))
         .collect();
-    now.insert("softmax, begun".into(), trained("softmax", 1, STEPS / 20, true, false));
+    now.insert("softmax, begun".into(), trained("softmax", 1, STEPS / 20, Where::Aside));
     if std::env::var_os("ATTNSCOPE_TRAIN").is_some() {
         let mut numbers = now.clone();
         for (operator, seed) in OPERATORS.iter().flat_map(|operator| SEEDS.map(|seed| (operator, seed))) {
-            numbers.insert(format!("{operator}, seed {seed}"), trained(operator, seed, STEPS, true, true));
+            numbers.insert(format!("{operator}, seed {seed}"), trained(operator, seed, STEPS, Where::Stored));
         }
         let stored = Stored { command: "ATTNSCOPE_TRAIN=1 cargo task test --only papers".into(), numbers };
         std::fs::write(&path, serde_json::to_string_pretty(&stored).unwrap() + "\n").unwrap();
